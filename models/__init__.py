@@ -1,0 +1,100 @@
+"""The core: what is learned and how it is proven. River and value types; no I/O, no clock.
+
+A learner's life:
+
+1. `build` makes a fresh River pipeline by name, seeded, and a `Learner` wraps it. It stands at
+   position 0 of the examples log and is called `v1-0`.
+2. Events come by and `Learner.score_many` predicts for them. Scoring teaches it nothing.
+3. Labels come late. The shell joins each with the features and the score of its event to an
+   `Example`, appended to the log; `Learner.absorb` folds batches of that log into the state. An
+   example that was appended twice is recognised (`SeenOffsets`) and skipped.
+4. While it learns it is judged by what it said at the time: `Prequential` keeps its metrics
+   beside those of baselines, `DriftWatch` says when its error has changed, and which way.
+5. Now and then a version is cut: `encode` seals the state with its position, metrics and
+   fingerprint. After a crash, `decode` verifies the newest one, the shell seeks to its position,
+   and the fold goes on; the result is that of a run that never crashed, bit for bit.
+6. Any version can be had again: an older one by `decode`, a lost one by folding the log from the
+   start. Equal fingerprints prove it.
+
+Modules, from the ground up: `types`, `errors`; `pipelines` (and `transformers`); `ranking` and
+`prequential`; `drift`; `pickling`; `learner`; `checkpoint`; `stores` keep what `checkpoint` encodes.
+"""
+
+from models.checkpoint import (
+    CutReason,
+    VersionMeta,
+    decode,
+    decode_meta,
+    encode,
+    encode_meta,
+    libraries,
+)
+from models.drift import DriftSettings, DriftWatch
+from models.errors import (
+    CheckpointConflict,
+    CheckpointCorrupt,
+    CheckpointError,
+    DriftlineError,
+    InvalidPipeline,
+    LearnFailed,
+    StoreUnavailable,
+    UnknownVersion,
+)
+from models.learner import Learner, SeenOffsets
+from models.pipelines import build, describe, names, pipeline_hash, trusted_modules
+from models.prequential import Prequential, PrequentialValues
+from models.types import (
+    Direction,
+    DriftKind,
+    DriftLevel,
+    DriftSignal,
+    Example,
+    Features,
+    FeatureValue,
+    LearnOutcome,
+    MetricValues,
+    Score,
+    Task,
+    Truth,
+)
+
+__all__ = [
+    "CheckpointConflict",
+    "CheckpointCorrupt",
+    "CheckpointError",
+    "CutReason",
+    "Direction",
+    "DriftKind",
+    "DriftLevel",
+    "DriftSettings",
+    "DriftSignal",
+    "DriftWatch",
+    "DriftlineError",
+    "Example",
+    "FeatureValue",
+    "Features",
+    "InvalidPipeline",
+    "LearnFailed",
+    "LearnOutcome",
+    "Learner",
+    "MetricValues",
+    "Prequential",
+    "PrequentialValues",
+    "Score",
+    "SeenOffsets",
+    "StoreUnavailable",
+    "Task",
+    "Truth",
+    "UnknownVersion",
+    "VersionMeta",
+    "build",
+    "decode",
+    "decode_meta",
+    "describe",
+    "encode",
+    "encode_meta",
+    "libraries",
+    "names",
+    "pipeline_hash",
+    "trusted_modules",
+]

@@ -1,0 +1,48 @@
+"""What can go wrong in the core, and what the program does about it.
+
+    DriftlineError
+    ├── CheckpointError
+    │   ├── CheckpointCorrupt    does not verify: use the previous version, alert
+    │   ├── CheckpointConflict   another owner wrote: fenced, stop this lane at once
+    │   └── StoreUnavailable     pause, retry with backoff; unsaved work stays bounded
+    ├── UnknownVersion           refuse the operator's command, say which exist
+    ├── InvalidPipeline          refuse to start, or refuse the challenger
+    └── LearnFailed              our bug: crash; the learner is half-learned, reload it
+
+`AssertionError` is our bug as well: crash; restart is the recovery path. Bad input is not here: the
+shell turns it into dead letters before it reaches the core.
+"""
+
+from __future__ import annotations
+
+
+class DriftlineError(Exception):
+    """Any error that the core raises on purpose."""
+
+
+class CheckpointError(DriftlineError):
+    """A checkpoint could not be written, found or trusted."""
+
+
+class CheckpointCorrupt(CheckpointError):
+    """A checkpoint does not verify; the message says what differs and what to do."""
+
+
+class CheckpointConflict(CheckpointError):
+    """Another owner has written: this one is fenced and must stop."""
+
+
+class StoreUnavailable(CheckpointError):
+    """The store did not answer; the write may or may not have happened."""
+
+
+class UnknownVersion(DriftlineError):
+    """No such version; the message says which exist."""
+
+
+class InvalidPipeline(DriftlineError):
+    """No such pipeline, or not one that can do the task."""
+
+
+class LearnFailed(DriftlineError):
+    """River raised while learning one example; the learner must not be used or saved any more."""

@@ -1,0 +1,320 @@
+"""The learner: a fold over the examples log, with the position it has reached.
+
+    state at P  =  fold(learn, fresh learner, examples[0 .. P))
+
+Nothing else ever changes a learner: not scoring, not the clock, not the size of the batches. So
+a crash costs nothing but time (load any older dump, absorb from its position again), and a
+rebuilt learner can be proven equal to a lost one by its fingerprint.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Collection, Sequence
+from operator import lt
+from typing import Any
+
+from river import base
+
+from models import pickling
+from models.drift import DriftSettings, DriftWatch
+from models.errors import CheckpointCorrupt, LearnFailed
+from models.pipelines import describe, pipeline_hash, takes_weight
+from models.prequential import Prequential, PrequentialValues
+from models.types import DriftSignal, Example, Features, LearnOutcome, Score, Task, Truth
+
+_STATE_SCHEMA = 1
+# Probes: the first examples, and then one for each doubling, so that young learners are told
+# apart well and old ones are still probed with recent data; 128 examples last 2**64 records.
+_N_FIRST_PROBES = 64
+_LABEL_TYPES: dict[Task, set[type]] = {
+    Task.BINARY: {bool},
+    Task.MULTICLASS: {str},
+    Task.REGRESSION: {float, int},
+    Task.ANOMALY: {bool, type(None)},
+}
+
+
+class SeenOffsets:
+    """Tell redelivered examples from new ones, exactly and in bounded memory.
+
+    An example may be appended to the log twice: its lane crashed between publishing and
+    committing. Each says where its label was read (`origin`, `offset`) and gives a `floor`: all of
+    that origin below the floor was in the log before this example was. So what is below the highest
+    floor was learned, and only offsets at or above it, those in flight, need remembering.
+
+    Examples
+    --------
+    >>> seen = SeenOffsets()
+    >>> [seen.admit("labels/0", offset, floor=3) for offset in (3, 5, 3, 2)]
+    [True, True, False, False]
+    >>> seen.admit("labels/0", 9, floor=9), seen.n_remembered
+    (True, 1)
+    """
+
+    def __init__(self) -> None:
+        self._origins: dict[str, tuple[int, set[int]]] = {}
+
+    def admit(self, origin: str, offset: int, floor: int) -> bool:
+        """Remember an example; False if it had been admitted before."""
+        known_floor, above = self._origins.get(origin, (0, None))
+        if above is None:
+            above = set()
+            self._origins[origin] = (0, above)
+        if floor > known_floor:
+            # A lane raises its floor once a batch, so this walk is paid once a batch as well.
+            above = {seen for seen in above if seen >= floor}
+            known_floor = floor
+            self._origins[origin] = (floor, above)
+        if offset < known_floor or offset in above:
+            return False
+        above.add(offset)
+        return True
+
+    @property
+    def n_remembered(self) -> int:
+        """How many offsets are held: the work in flight when the newest example was published."""
+        return sum(len(above) for _, above in self._origins.values())
+
+
+class Learner:
+    """A model with its metrics, its drift watch and its place in the log.
+
+    Examples
+    --------
+    >>> from models.pipelines import build
+    >>> learner = Learner(build("logistic", Task.BINARY, seed=7), Task.BINARY)
+    >>> learner.version_id, learner.score({"amount": 12.5})
+    ('v1-0', 0.5)
+    >>> example = Example(
+    ...     event_id="e1", features={"amount": 12.5}, label=True, score=0.5, version="v1-0",
+    ...     model_position=0, event_time=0.0, label_time=9.0, origin="labels/0", offset=4, floor=4,
+    ... )
+    >>> learner.absorb([example], offsets=[0]).n_learned, learner.version_id
+    (1, 'v1-1')
+    >>> learner.absorb([example], offsets=[1]).n_redelivered, learner.version_id
+    (1, 'v1-2')
+    >>> Learner.load(learner.dump()).fingerprint() == learner.fingerprint()
+    True
+    """
+
+    def __init__(
+        self,
+        pipeline: base.Estimator,
+        task: Task,
+        *,
+        threshold: float = 0.5,
+        drift: DriftSettings | None = None,
+        rolling_n: int = 1000,
+        lineage: int = 1,
+    ) -> None:
+        self.task = task
+        self.threshold = threshold
+        self.lineage = lineage
+        self.position = 0
+        self.n_learned = 0
+        # Taken while the pipeline is fresh: some estimators overwrite their parameters later.
+        self.pipeline = describe(pipeline)
+        self.pipeline_hash = pipeline_hash(pipeline)
+        self._model: Any = pipeline
+        self._prequential = Prequential(task, rolling_n)
+        self._drift = DriftWatch(drift)
+        self._seen = SeenOffsets()
+        self._probes: list[Features] = []
+        self._get_ready()
+
+    def _get_ready(self) -> None:
+        # What is derived from the state and not part of it.
+        self._takes_weight = takes_weight(self._model)
+        self._failed = False
+        self._untrained: Any = None if self.n_learned else copy.deepcopy(self._model)
+
+    @property
+    def version_id(self) -> str:
+        """The name of the present state: `v<lineage>-<position>`."""
+        return f"v{self.lineage}-{self.position}"
+
+    def score(self, features: Features) -> Score:
+        """Predict for one event."""
+        return self.score_many([features])[0]
+
+    def score_many(self, batch: Sequence[Features]) -> list[Score]:
+        """Predict for a batch of events; what the model learns later does not depend on it.
+
+        Binary: P(true), 0 while the model knows no class. Multiclass: a probability per known
+        class, none at first. Regression: the value. Anomaly: a score in [0, 1].
+        """
+        # A few estimators (River's forests) set themselves up at the first features they see. It
+        # must be the log that decides which those are, so an untrained model scores with a copy.
+        model = self._model if self._untrained is None else self._untrained
+        match self.task:
+            case Task.BINARY:
+                predict_proba_one = model.predict_proba_one
+                return [predict_proba_one(x).get(True, 0.0) for x in batch]
+            case Task.MULTICLASS:
+                predict_proba_one = model.predict_proba_one
+                return [predict_proba_one(x) for x in batch]
+            case Task.REGRESSION:
+                return [float(model.predict_one(x)) for x in batch]
+            case Task.ANOMALY:
+                return [min(1.0, max(0.0, float(model.score_one(x)))) for x in batch]
+
+    def absorb(self, examples: Sequence[Example], offsets: Sequence[int]) -> LearnOutcome:
+        """Fold a batch of the examples log into the state.
+
+        1. Skip records below the position and examples that were appended twice.
+        2. Check what can be checked before anything changes.
+        3. Learn, in log order, exactly as `model.learn_one(x, y)` for each.
+        4. Test: metrics and drift, on the score of score time (so the order of 3 and 4 is moot).
+        5. Move the position to one past the last offset.
+
+        Offsets must rise; they may have gaps.
+
+        Raises
+        ------
+        LearnFailed
+            When River raises. Some of the batch was learned then, so this learner refuses to go
+            on: load the last checkpoint.
+        """
+        assert not self._failed, "this learner failed before: load a checkpoint"
+        self._check(examples, offsets)
+        fresh, fresh_offsets = self._admit(examples, offsets)
+        n_before = self.n_learned
+        self._learn(fresh, fresh_offsets)
+        drifts = self._test(fresh, fresh_offsets)
+        if offsets:
+            self.position = max(self.position, offsets[-1] + 1)
+        return LearnOutcome(
+            n_learned=self.n_learned - n_before,
+            n_redelivered=len(examples) - len(fresh),
+            drifts=drifts,
+        )
+
+    def metrics(self) -> PrequentialValues:
+        """Compute the prequential metrics; see `Prequential.values`."""
+        return self._prequential.values()
+
+    def fingerprint(self) -> str:
+        """Hash the predictions for examples kept from the log.
+
+        A pure function of the pipeline and the examples learned, in any process: two learners that
+        have learned the same predict the same, and learners that differ almost surely do not.
+        """
+        said: list[Any] = self.score_many(self._probes)
+        if self.task is Task.MULTICLASS:
+            said = [sorted(score.items()) for score in said]
+        content = repr((self.pipeline_hash, said))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def dump(self) -> bytes:
+        """Serialise the whole state; `load` continues from it bit for bit."""
+        assert not self._failed, "a half-learned state must not be saved: load a checkpoint"
+        derived = ("_takes_weight", "_failed", "_untrained")
+        state = {name: value for name, value in self.__dict__.items() if name not in derived}
+        return pickling.dumps({"schema": _STATE_SCHEMA, "learner": state})
+
+    @classmethod
+    def load(cls, data: bytes, trusted_modules: Collection[str] = ()) -> Learner:
+        """Restore a dumped learner.
+
+        Verify where the bytes come from first (`models.checkpoint.decode` does).
+
+        Raises
+        ------
+        CheckpointCorrupt
+            When the bytes are damaged, of another schema, or name what no learner is made of.
+        """
+        content = pickling.loads(data, trusted_modules)
+        if not isinstance(content, dict) or content.get("schema") != _STATE_SCHEMA:
+            raise CheckpointCorrupt(
+                f"the state is not of schema {_STATE_SCHEMA}; "
+                "load it with the release that wrote it, or rebuild it from the examples log"
+            )
+        learner = cls.__new__(cls)
+        learner.__dict__.update(content["learner"])
+        learner._get_ready()
+        return learner
+
+    def _check(self, examples: Sequence[Example], offsets: Sequence[int]) -> None:
+        assert len(examples) == len(offsets), (len(examples), len(offsets))
+        assert all(map(lt, offsets, offsets[1:])), f"offsets do not rise: {list(offsets)}"
+        types = _LABEL_TYPES[self.task]
+        if not {type(example.label) for example in examples} <= types:
+            wrong = next(e for e in examples if type(e.label) not in types)
+            raise AssertionError(f"{wrong.event_id!r} has the label {wrong.label!r} for {self.task}")
+
+    def _admit(
+        self, examples: Sequence[Example], offsets: Sequence[int]
+    ) -> tuple[list[Example], list[int]]:
+        admit, position = self._seen.admit, self.position
+        fresh, fresh_offsets = [], []
+        for example, offset in zip(examples, offsets, strict=True):
+            if offset >= position and admit(example.origin, example.offset, example.floor):
+                fresh.append(example)
+                fresh_offsets.append(offset)
+        return fresh, fresh_offsets
+
+    def _learn(self, examples: list[Example], offsets: list[int]) -> None:
+        learn_one, takes_weight = self._model.learn_one, self._takes_weight
+        unsupervised = self.task is Task.ANOMALY
+        n_learned, next_probe = self.n_learned, self._next_probe()
+        for example, offset in zip(examples, offsets, strict=True):
+            weight, label = example.weight, example.label
+            if weight <= 0.0 or (unsupervised and label is not None):
+                continue
+            try:
+                if unsupervised:
+                    learn_one(example.features)
+                elif weight == 1.0 or not takes_weight:
+                    learn_one(example.features, label)
+                else:
+                    learn_one(example.features, label, w=weight)
+            except Exception as error:
+                self._failed = True
+                raise LearnFailed(
+                    f"learning the example of event {example.event_id!r} at offset {offset} "
+                    f"failed: {type(error).__name__}: {error}"
+                ) from error
+            n_learned += 1
+            if n_learned == next_probe:
+                self._probes.append(example.features)
+                self.n_learned = n_learned
+                next_probe = self._next_probe()
+        self.n_learned = n_learned
+        if n_learned:
+            self._untrained = None
+
+    def _next_probe(self) -> int:
+        # The count at which the next example is kept: 1, 2, .. 64, 128, 256, ..
+        n = self.n_learned
+        return n + 1 if n < _N_FIRST_PROBES else 1 << n.bit_length()
+
+    def _test(self, examples: list[Example], offsets: list[int]) -> list[DriftSignal]:
+        if self.task is Task.ANOMALY:
+            kept = [i for i, example in enumerate(examples) if example.label is not None]
+            examples, offsets = [examples[i] for i in kept], [offsets[i] for i in kept]
+        if not examples:
+            return []
+        truths: list[Any] = [example.label for example in examples]
+        scores: list[Any] = [example.score for example in examples]
+        self._prequential.observe(truths, scores, self.threshold)
+        errors = self._errors(truths, scores)
+        return self._drift.observe_many(
+            errors, offsets, [example.event_time for example in examples]
+        )
+
+    def _errors(self, truths: list[Any], scores: list[Any]) -> list[float]:
+        pairs = zip(truths, scores, strict=True)
+        match self.task:
+            case Task.BINARY | Task.ANOMALY:
+                threshold = self.threshold
+                return [1.0 if (score >= threshold) != truth else 0.0 for truth, score in pairs]
+            case Task.MULTICLASS:
+                return [1.0 if _likeliest(score) != truth else 0.0 for truth, score in pairs]
+            case Task.REGRESSION:
+                return [abs(score - truth) for truth, score in pairs]
+
+
+def _likeliest(score: dict[str, float]) -> Truth | None:
+    return max(score, key=score.__getitem__) if score else None

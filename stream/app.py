@@ -1,0 +1,200 @@
+"""The composition root: settings in, a Faust application out, with every part connected.
+
+Faust keeps what it is good at: the consumer group, assignment, rebalance, signals and shutdown. Its
+tables, acknowledgements and offset commits are not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import faust
+import redis.asyncio
+from faust.types import TP
+from yarl import URL
+
+from models.errors import CheckpointConflict
+from models.stores.base import Store
+from models.stores.redis import RedisStore
+from stream import topics
+from stream.agents import add_agents
+from stream.batching import LaneTransport, batch_scheduler
+from stream.clients import aiokafka_config, kafka_ssl_context, redis_config
+from stream.http import MonitoringServer
+from stream.lanes import Lanes
+from stream.outbox import KafkaOutbox
+from stream.ports import Clock
+from stream.settings import Settings
+from stream.worker import Worker
+
+log = logging.getLogger(__name__)
+
+INPUTS = (topics.EVENTS, topics.LABELS, topics.EXAMPLES)
+EXIT_FAILED = 1
+EXIT_FENCED = 4
+METRICS_EVERY_S = 2.0
+STREAM_BUFFER_BATCHES = 8
+"""Batches that Faust may queue for an agent: bounds memory, hides one fetch's latency."""
+
+
+class LaneApp(faust.App):  # type: ignore[misc]
+    """Faust's application, with the lanes that its agents deliver to."""
+
+    lanes: Lanes
+    outbox: KafkaOutbox
+    monitoring: MonitoringServer
+
+    async def on_start(self) -> None:
+        """Connect the outputs before the consumer starts."""
+        await super().on_start()
+        await self.outbox.start()
+
+
+def redis_store(settings: Settings) -> RedisStore:
+    """Connect the store that the settings name (lazily: the first call connects)."""
+    client = redis.asyncio.Redis.from_url(**redis_config(settings.redis))
+    return RedisStore(client, settings.app, ttl=settings.join.ttl)
+
+
+def build_app(
+    settings: Settings,
+    *,
+    clock: Clock,
+    store: Store,
+    datadir: str,
+    end: Callable[[int], None] = os._exit,
+) -> LaneApp:
+    """Build the worker's Faust application.
+
+    Parameters
+    ----------
+    settings
+        The whole configuration.
+    clock
+        Where time comes from.
+    store
+        Where lanes, pending events and versions are kept.
+    datadir
+        An empty folder for Faust; nothing of value is kept there.
+    end
+        Ends the process at once, with an exit status: called if a lane fails, because the restart
+        is the recovery path and a half-stopped worker would stall its partitions.
+    """
+    outbox = KafkaOutbox(aiokafka_config(settings.kafka), settings.app, clock.now)
+    app = _faust_app(settings, datadir, outbox)
+    # The consumer class comes from the transport, and declaring an agent builds the consumer.
+    app.transport = LaneTransport([URL(_broker_url(settings))], app)
+    worker = Worker(
+        settings,
+        store=store,
+        outbox=outbox,
+        clock=clock,
+        highwater=lambda topic, partition: app.consumer.highwater(TP(topic, partition)),
+        pause=lambda topic, partition, paused: app.lanes.hold(TP(topic, partition), paused),
+    )
+    app.lanes = Lanes(
+        lambda tp: worker.open_lane(tp.topic, tp.partition),
+        lambda name, error: _fail(name, error, end),
+    )
+    _connect_lifecycle(app, worker)
+    add_agents(app, [topic.full_name(settings.app) for topic in INPUTS])
+    return app
+
+
+def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp:
+    kafka = settings.kafka
+    app = LaneApp(
+        f"driftline-{settings.app}",
+        broker=_broker_url(settings),
+        broker_credentials=_credentials(settings),
+        broker_session_timeout=kafka.session_timeout,
+        broker_heartbeat_interval=min(3.0, kafka.session_timeout / 4),
+        broker_rebalance_timeout=max(kafka.session_timeout, 10.0),
+        broker_commit_interval=1.0,
+        broker_max_poll_records=4 * settings.worker.batch_records_max,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+        stream_buffer_maxsize=STREAM_BUFFER_BATCHES,
+        ConsumerScheduler=batch_scheduler(settings.worker.batch_records_max),
+        store="memory://",
+        datadir=datadir,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+    )
+    app.outbox = outbox
+    return app
+
+
+def _broker_url(settings: Settings) -> str:
+    hosts = [host.strip() for host in settings.kafka.bootstrap.split(",")]
+    return "kafka://" + ";".join(hosts)
+
+
+def _credentials(settings: Settings) -> Any:
+    kafka = settings.kafka
+    context = kafka_ssl_context(kafka) if kafka.security_protocol.endswith("SSL") else None
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.password(),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
+def _fail(lane: str, error: BaseException, end: Callable[[int], None]) -> None:
+    if isinstance(error, CheckpointConflict):
+        log.critical("%s; this worker was silent for too long and ends, to join again", error)
+        end(EXIT_FENCED)
+    else:
+        log.critical("lane %s failed, the worker ends", lane, exc_info=error)
+        end(EXIT_FAILED)
+
+
+def _connect_lifecycle(app: LaneApp, worker: Worker) -> None:
+    settings, lanes = worker.settings, app.lanes
+    server = MonitoringServer(
+        settings.worker.http_host,
+        settings.worker.http_port,
+        metrics=worker.metrics.exposition,
+        readiness=lambda: None if lanes.ready else "lanes are not assigned and recovered yet",
+    )
+    app.monitoring = server
+    server.start()
+
+    @app.on_partitions_revoked.connect
+    async def revoked(app: faust.App, revoked: set[TP], **kwargs: Any) -> None:
+        await lanes.close()
+        worker.forget_lanes()
+
+    @app.on_rebalance_complete.connect
+    async def rebalanced(app: faust.App, **kwargs: Any) -> None:
+        generation = app.consumer_generation_id
+        await lanes.close()
+        worker.forget_lanes()
+        inputs = {topic.full_name(settings.app) for topic in INPUTS}
+        assigned = sorted(tp for tp in app.consumer.assignment() if tp.topic in inputs)
+        await lanes.open(assigned, lambda: bool(app.consumer_generation_id == generation))
+
+    @app.on_before_shutdown.connect
+    async def leaving(app: faust.App, **kwargs: Any) -> None:
+        await lanes.close()
+        await app.outbox.stop()
+
+    @app.task
+    async def refresh_model(app: faust.App) -> None:
+        while not app.should_stop:
+            await worker.refresh_model()
+            await asyncio.sleep(settings.worker.model_poll)
+
+    @app.task
+    async def refresh_metrics(app: faust.App) -> None:
+        while not app.should_stop:
+            worker.refresh_metrics()
+            await asyncio.sleep(METRICS_EVERY_S)

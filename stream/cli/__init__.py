@@ -1,0 +1,92 @@
+"""The command line `driftline`: each command parses, calls and prints; the work is elsewhere.
+
+    errors      every known error becomes a line with its fix, in one place
+    common      the --config option, consoles and progress bars
+    config      driftline config check | reference | show
+    topics      driftline topics create | list
+    produce     driftline produce
+    tail        driftline tail
+    evaluate    driftline evaluate
+    replay      driftline replay
+    versions    driftline versions list | show | export
+    reconcile   driftline reconcile
+    worker      driftline worker
+    run         driftline demo | simulate
+
+Libraries that are slow to import (pydantic, Kafka clients, River, Faust) are imported inside the
+commands: help and completion must answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from stream.cli import (
+    config,
+    evaluate,
+    produce,
+    reconcile,
+    replay,
+    tail,
+    topics,
+    versions,
+    worker,
+)
+from stream.cli.errors import ExplainingGroup
+
+app = typer.Typer(
+    name="driftline",
+    cls=ExplainingGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    # Local variables of a stack trace may hold passwords.
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Streaming online learning on Kafka: score events, learn from late labels, watch drift.",
+    epilog="Start with: [bold]driftline config show fraud > driftline.toml[/bold], then "
+    "[bold]driftline config check[/bold] and [bold]driftline topics create[/bold].",
+)
+app.add_typer(config.app, name="config")
+app.add_typer(topics.app, name="topics")
+app.add_typer(versions.app, name="versions")
+for command in (
+    worker.worker,
+    produce.produce,
+    tail.tail,
+    evaluate.evaluate,
+    replay.replay,
+    reconcile.reconcile,
+):
+    app.command(no_args_is_help=command in (produce.produce, tail.tail, evaluate.evaluate))(command)
+
+# The worker and the demo are another part's; the rest of the commands work without them.
+if importlib.util.find_spec("stream.cli.run") is not None:
+    importlib.import_module("stream.cli.run").register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        try:
+            print(metadata.version("driftline"))
+        except metadata.PackageNotFoundError:
+            print("not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,200 @@
+"""`driftline evaluate`: how well would it learn? No servers needed."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
+from stream.cli.errors import CommandError
+from stream.cli.produce import (
+    AddIdOption,
+    FileArgument,
+    LabelDelayEventsOption,
+    LabelDelayOption,
+    LimitOption,
+    schedule_of,
+)
+
+if TYPE_CHECKING:
+    from stream.evaluation import Evaluation
+    from stream.settings import Settings
+
+PROGRESS_EVERY = 500
+N_DRIFTS_SHOWN = 20
+ERROR_SUFFIX = "_error_max"
+
+
+def evaluate(
+    file: FileArgument,
+    config: ConfigOption = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|MODULE:FUNCTION", help="Another pipeline than the configured."),
+    ] = None,
+    frozen_after: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Compare with a model that stops learning after this share of the rows.",
+        ),
+    ] = None,
+    limit: LimitOption = None,
+    label_delay: LabelDelayOption = "0s",
+    label_delay_events: LabelDelayEventsOption = None,
+    add_id: AddIdOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score each row of a file, then learn from its label when it comes, as a worker would.
+
+    Every score is made before its label is known, by what had been learned by then. Total metrics
+    cover all rows, rolling ones the last model.rolling_n; baselines repeat the previous label or
+    always say the commonest one: a model that does not beat them has learned nothing.
+
+    Examples:
+
+      driftline evaluate elec2.csv.gz -c elec2 --add-id --frozen-after 0.1
+
+      driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --pipeline hoeffding-tree
+    """
+    from stream.evaluation import Evaluation
+    from stream.learners import new_learner
+    from stream.rows import open_rows
+
+    overrides = {"model": {"pipeline": pipeline}} if pipeline is not None else None
+    settings = load(config, overrides)
+    freeze_at = _freeze_at(file, frozen_after, limit)
+    evaluation = Evaluation(
+        settings, new_learner(settings), schedule_of(settings, label_delay, label_delay_events),
+        freeze_at,
+    )
+    started = time.perf_counter()
+    with (
+        open_rows(file, settings, add_id=add_id) as source,
+        progress_bar(unit="rows", quiet=as_json) as bar,
+    ):
+        task = bar.add_task("evaluating", total=limit or source.n_bytes, count=0)
+        for n in evaluation.run(itertools.islice(source, limit)):
+            if n % PROGRESS_EVERY == 0:
+                bar.update(task, completed=n if limit else source.n_bytes_read, count=n)
+    seconds = time.perf_counter() - started
+    report = _report(evaluation, settings, seconds)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+
+
+def _freeze_at(file: Path, share: float | None, limit: int | None) -> int | None:
+    from stream.rows import STDIN, count_rows
+
+    if share is None:
+        return None
+    if file == STDIN and limit is None:
+        raise CommandError("--frozen-after is a share of the rows: give --limit with stdin")
+    n_rows = limit if file == STDIN else count_rows(file)
+    return int(share * min(n_rows or 0, limit or n_rows or 0))
+
+
+def _report(evaluation: Evaluation, settings: Settings, seconds: float) -> dict[str, Any]:
+    import msgspec
+
+    learner = evaluation.learner
+    report: dict[str, Any] = {
+        "pipeline": settings.model.pipeline,
+        "task": str(settings.model.task),
+        "rows": evaluation.n_rows,
+        "events": evaluation.n_events,
+        "learned": learner.n_learned,
+        "invalid": dict(evaluation.invalid),
+        "seconds": round(seconds, 3),
+        "events_per_s": round(evaluation.n_events / seconds, 1) if seconds else 0.0,
+        "version": learner.version_id,
+        "fingerprint": learner.fingerprint(),
+        "metrics": learner.metrics(),
+        "drifts": [msgspec.to_builtins(signal) for signal in evaluation.drifts],
+    }
+    if evaluation.frozen is not None:
+        frozen, learning = evaluation.frozen.values()
+        report["frozen"] = {
+            "after": evaluation.frozen.after,
+            "frozen": frozen["total"],
+            "learning": learning["total"],
+        }
+    return report
+
+
+def _print(report: dict[str, Any]) -> None:
+    console = out()
+    console.print(
+        f"{report['pipeline']} ({report['task']}): {report['events']:,} events, "
+        f"{report['learned']:,} learned, {report['events_per_s']:,.0f} events/s, "
+        f"{report['version']}, fingerprint {report['fingerprint']}"
+    )
+    for reason, n in report["invalid"].items():
+        console.print(f"  not used, {reason}: {n:,}", style="yellow")
+    console.print(metrics_table(report["metrics"]))
+    if "frozen" in report:
+        console.print(_frozen_table(report["frozen"]))
+    _print_drifts(report["drifts"])
+
+
+def metrics_table(metrics: dict[str, Any]) -> Table:
+    """Lay the metrics out: total, rolling and what the baselines reach."""
+    total, rolling = metrics["total"], metrics["rolling"]
+    baselines = metrics["baselines"]
+    table = Table("metric", box=None)
+    for title in ("total", "rolling", "no change", "commonest"):
+        table.add_column(title, justify="right")
+    commonest = "mean" if "mae" in total else "majority"
+    for name in _shown({**total, **rolling}):
+        table.add_row(
+            name,
+            _cell(total, name),
+            _cell(rolling, name),
+            _cell(baselines, f"no_change_{name}"),
+            _cell(baselines, f"{commonest}_{name}"),
+        )
+    return table
+
+
+def _shown(values: dict[str, float]) -> list[str]:
+    return [name for name in values if not name.endswith(ERROR_SUFFIX)]
+
+
+def _cell(values: dict[str, float], name: str) -> str:
+    if name not in values:
+        return ""
+    # Areas over all time come from a histogram: its error bound belongs to the number.
+    error = values.get(name + ERROR_SUFFIX)
+    return f"{values[name]:.4f}" + (f" ±{error:.4f}" if error is not None else "")
+
+
+def _frozen_table(frozen: dict[str, Any]) -> Table:
+    table = Table(f"after {frozen['after']:,} learned", box=None)
+    table.add_column("learning", justify="right")
+    table.add_column("frozen", justify="right")
+    for name in _shown(frozen["learning"]):
+        table.add_row(name, _cell(frozen["learning"], name), _cell(frozen["frozen"], name))
+    return table
+
+
+def _print_drifts(drifts: list[dict[str, Any]]) -> None:
+    console = out()
+    console.print(f"drift signals: {len(drifts)}")
+    for signal in drifts[:N_DRIFTS_SHOWN]:
+        style = "red" if signal["level"] == "confirmed" else "yellow"
+        console.print(
+            f"  at {signal['position']:,}: {signal['level']}, {signal['direction']}, error "
+            f"{signal['before']:.4f} to {signal['after']:.4f}",
+            style="green" if signal["direction"] == "improved" else style,
+        )
+    if len(drifts) > N_DRIFTS_SHOWN:
+        console.print(f"  and {len(drifts) - N_DRIFTS_SHOWN} more; --json has all")

@@ -1,0 +1,70 @@
+"""`driftline worker`: the process that scores, joins and learns."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream.cli.common import ConfigOption, load
+from stream.cli.topics import create_topics
+
+if TYPE_CHECKING:
+    from stream.settings import Settings
+
+
+class SystemClock:
+    """The clock that workers run by."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+
+def worker(
+    config: ConfigOption = None,
+    log_level: Annotated[
+        str, typer.Option(help="debug, info, warning or error.", envvar="DRIFTLINE_LOG_LEVEL")
+    ] = "info",
+) -> None:
+    """Run a worker: score events, join labels, learn, watch drift, cut versions.
+
+    Start as many as there are partitions and cores; Kafka's consumer group shares the lanes out.
+    Topics that are missing are created. Stop it with Ctrl-C or SIGTERM: it finishes the batches in
+    flight. Metrics and probes are at http://127.0.0.1:9464/metrics, /healthz and /readyz
+    (worker.http_host, worker.http_port).
+
+    Example: driftline worker --config fraud
+    """
+    settings = load(config)
+    level = _level(log_level)
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    created = [state.name for state in create_topics(settings) if state.created]
+    if created:
+        logging.getLogger("driftline").info("created topics: %s", ", ".join(created))
+    with tempfile.TemporaryDirectory(prefix="driftline-faust-") as datadir:
+        _run(settings, datadir, level)
+
+
+def _run(settings: Settings, datadir: str, level: int) -> None:
+    import uvloop
+
+    from stream.app import build_app, redis_store
+
+    uvloop.install()
+    app = build_app(settings, clock=SystemClock(), store=redis_store(settings), datadir=datadir)
+    runner = app.Worker(loglevel=level, redirect_stdouts=False, quiet=True)
+    sys.exit(runner.execute_from_commandline())
+
+
+def _level(name: str) -> int:
+    level = logging.getLevelNamesMapping().get(name.upper())
+    if level is None:
+        raise typer.BadParameter(f"{name!r} is none of debug, info, warning, error")
+    return level

@@ -1,0 +1,171 @@
+"""Run a file of events and late labels through the learner, without servers.
+
+The events take the worker's way: the same validation, the same learner, the score of the moment
+kept until the label comes, and labels in the order in which `driftline produce` would publish
+them. So what is measured here is what a worker would do, one event at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from models.learner import Learner
+from models.pipelines import trusted_modules
+from models.prequential import Prequential, PrequentialValues
+from models.types import DriftSignal, Example, Score, Task
+from stream.feed import HeldLabel, label_encoder
+from stream.messages import Event, EventDecoder, InvalidMessage, LabelDecoder
+from stream.rows import Row
+from stream.schedule import LabelSchedule
+from stream.settings import Settings
+
+
+class Scored(NamedTuple):
+    """An event with the scores that were given, until its label comes."""
+
+    event: Event
+    score: Score
+    version: str
+    position: int
+    frozen_score: Score | None
+    label: HeldLabel
+
+
+class Evaluation:
+    """Test, then train: one learner, and if asked for, a rival that stops learning.
+
+    Parameters
+    ----------
+    freeze_after
+        After this many rows a copy of the learner stops learning; both are compared from there.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        learner: Learner,
+        schedule: LabelSchedule[Scored],
+        freeze_after: int | None = None,
+    ) -> None:
+        self.learner = learner
+        self.n_rows = 0
+        self.n_events = 0
+        self.invalid: Counter[str] = Counter()
+        self.drifts: list[DriftSignal] = []
+        self.frozen: Frozen | None = None
+        self._settings = settings
+        self._schedule = schedule
+        self._freeze_after = freeze_after
+        self._events = EventDecoder(settings.event)
+        self._labels = LabelDecoder(settings.label, settings.model.task)
+        self._encode_label = label_encoder(settings)
+        self._seen: set[str] = set()
+        self._n_absorbed = 0
+
+    def run(self, rows: Iterable[Row]) -> Iterator[int]:
+        """Take the rows one by one; gives their number, for progress."""
+        for row in rows:
+            if self.n_rows == self._freeze_after:
+                self.frozen = Frozen(self.learner, self._settings)
+            self._take(row)
+            self.n_rows += 1
+            yield self.n_rows
+        self._absorb(list(self._examples(self._schedule.rest())))
+
+    def _take(self, row: Row) -> None:
+        try:
+            # Without an event time, the rows' own order is the time.
+            event = self._events.decode(row.event, self.n_rows * 1000)
+        except InvalidMessage as invalid:
+            self.invalid[invalid.reason] += 1
+            return
+        if event.event_id in self._seen:
+            self.invalid["repeated_id"] += 1
+            return
+        self._seen.add(event.event_id)
+        self._absorb(list(self._examples(self._schedule.due(event.event_time))))
+        self._score(event, row)
+
+    def _score(self, event: Event, row: Row) -> None:
+        learner = self.learner
+        score = learner.score(event.features)
+        frozen_score = self.frozen.score(event.features) if self.frozen else None
+        version, position = learner.version_id, learner.position
+        self.n_events += 1
+        if learner.task is Task.ANOMALY:
+            unlabelled = self._example(event, None, score, event.event_time, "events/0")
+            self._absorb([unlabelled])
+        if row.label is not None and row.event_id is not None:
+            label = HeldLabel(row.event_id, row.label, row.label_time)
+            scored = Scored(event, score, version, position, frozen_score, label)
+            self._schedule.add(scored, event.event_time)
+
+    def _examples(self, due: Iterable[tuple[Scored, float]]) -> Iterator[Example]:
+        for scored, time in due:
+            event = scored.event
+            try:
+                label = self._labels.decode(
+                    self._encode_label(scored.label, time), int(time * 1000.0)
+                )
+            except InvalidMessage as invalid:
+                self.invalid[invalid.reason] += 1
+                continue
+            if label.label_time - event.event_time > self._settings.join.ttl:
+                self.invalid["expired"] += 1
+                continue
+            if self.frozen is not None and scored.frozen_score is not None:
+                self.frozen.observe(label.truth, scored.frozen_score, scored.score)
+            yield self._example(event, label.truth, scored.score, label.label_time, "labels/0")
+
+    def _example(
+        self, event: Event, truth: Any, score: Score, label_time: float, origin: str
+    ) -> Example:
+        offset = self._n_absorbed
+        self._n_absorbed += 1
+        learner = self.learner
+        return Example(
+            event.event_id,
+            event.features,
+            truth,
+            dict(score) if isinstance(score, Mapping) else score,
+            learner.version_id,
+            learner.position,
+            event.event_time,
+            label_time,
+            origin,
+            offset,
+            offset,
+        )
+
+    def _absorb(self, examples: list[Example]) -> None:
+        if examples:
+            start = self.learner.position
+            outcome = self.learner.absorb(examples, range(start, start + len(examples)))
+            self.drifts += outcome.drifts
+
+
+class Frozen:
+    """A copy of the learner that has stopped learning, measured against the one that goes on."""
+
+    def __init__(self, learner: Learner, settings: Settings) -> None:
+        self.after = learner.n_learned
+        self._copy = Learner.load(learner.dump(), trusted_modules(settings.model.pipeline))
+        self._threshold = learner.threshold
+        rolling_n = settings.model.rolling_n
+        self._metrics = Prequential(learner.task, rolling_n)
+        self._metrics_of_learner = Prequential(learner.task, rolling_n)
+
+    def score(self, features: dict[str, Any]) -> Score:
+        """Score as the model was when it was frozen."""
+        return self._copy.score(features)
+
+    def observe(self, truth: Any, frozen_score: Score, score: Score) -> None:
+        """Compare both scores of an event with its truth."""
+        self._metrics.observe([truth], [frozen_score], self._threshold)
+        self._metrics_of_learner.observe([truth], [score], self._threshold)
+
+    def values(self) -> tuple[PrequentialValues, PrequentialValues]:
+        """Give the metrics of the frozen model and of the learner, over the same events."""
+        return self._metrics.values(), self._metrics_of_learner.values()

@@ -1,0 +1,272 @@
+"""The label lane's handler: labels in, examples out.
+
+A label finds its scored event and becomes an example, waits for an event that it overtook, or
+becomes a dead letter with a reason. It claims the event first: the claim outlives crashes and
+workers, so of two labels for one event just one becomes an example, whoever handles them.
+
+Why two origins: `labels/<p>` examples are appended in the order of the labels, `waited/<p>` ones
+when their event has come. Each carries its origin's floor, below which everything was acknowledged
+before; that is what lets the learner skip redeliveries with a memory of one batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from models.stores.base import Claimed, Claims, Lease, PendingStore
+from models.types import Example, Features
+from stream import topics
+from stream.messages import (
+    FeatureFields,
+    InvalidMessage,
+    Label,
+    LabelDecoder,
+    Pending,
+    decode_pending,
+    encode_dead_letter,
+    encode_json,
+)
+from stream.ports import Message, Outcome, Record
+from stream.score import SHARD_KEY
+
+RETRY_MIN_S = 0.02
+RETRY_MAX_S = 1.0
+RETRY_LABELS_MAX = 4096
+
+
+class WaitingLabel(msgspec.Struct, frozen=True, array_like=True):
+    """A label that overtook its event, as it is kept in the lane's state."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    since: float
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(WaitingLabel).decode
+
+
+class LabelHandler:
+    """Join the labels of one partition with the events that wait for them.
+
+    Parameters
+    ----------
+    ttl
+        Seconds after its event when a label has expired.
+    grace
+        Seconds by which events must have passed a label's time before its event is unknown.
+    waiting_max
+        Labels that may wait; with more, new ones are left in Kafka.
+    scored_until
+        Event time up to which this worker's score lanes have come, infinite where they have no
+        backlog: labels beyond it would only wait.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        topic: str,
+        decoder: LabelDecoder,
+        store: PendingStore,
+        ttl: float,
+        grace: float,
+        waiting_max: int,
+        scored_until: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        self._partition = partition
+        self._topic = topic
+        self._decoder = decoder
+        self._store = store
+        self._ttl = ttl
+        self._grace = grace
+        self._waiting_max = waiting_max
+        self._scored_until = scored_until
+        self._lease: Lease | None = None
+        self._waiting: dict[int, tuple[WaitingLabel, Label]] = {}
+        self._fields: dict[int, FeatureFields] = {}
+        self._retry_at = 0.0
+        self._retry_after = RETRY_MIN_S
+
+    @property
+    def n_waiting(self) -> int:
+        """Labels that wait for their events."""
+        return len(self._waiting)
+
+    async def open(self, lease: Lease) -> int | None:
+        """Load the labels that wait."""
+        self._lease = lease
+        kept = sorted((_decode(value) for value in lease.state.values()), key=lambda w: w.offset)
+        self._waiting = {
+            waiting.offset: (waiting, self._decoder.decode(waiting.value, waiting.timestamp))
+            for waiting in kept
+        }
+        return lease.position
+
+    async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
+        """Join new labels; those whose event is not there yet wait."""
+        outcome = Outcome(counts=Counter(labels=len(records)))
+        labels, sources = self._decode_all(records, outcome)
+        claims = await self._claim(labels, sources)
+        for label, record, found in zip(labels, sources, claims.found, strict=True):
+            if found.record is None:
+                self._wait(label, record, now, outcome)
+            else:
+                await self._join(
+                    label, record, found, f"labels/{self._partition}", position, outcome
+                )
+        if labels:
+            outcome.watermark = max(label.label_time for label in labels)
+        return outcome
+
+    async def tick(self, position: int, now: float) -> Outcome | None:
+        """Try again for the labels that wait, less and less often while none is found."""
+        if not self._waiting or now < self._retry_at:
+            return None
+        outcome = Outcome(counts=Counter())
+        # Every waiting label below the floor was appended and committed before this batch.
+        floor = min(self._waiting)
+        batch = list(self._waiting.values())[:RETRY_LABELS_MAX]
+        claims = await self._claim([label for _, label in batch], [kept for kept, _ in batch])
+        for (kept, label), found in zip(batch, claims.found, strict=True):
+            if found.record is not None:
+                await self._join(label, kept, found, f"waited/{self._partition}", floor, outcome)
+            elif self._unknown(label, kept, claims, now):
+                detail = f"no event with id {label.event_id[:64]!r} came, or it expired long ago"
+                self._refuse(kept, InvalidMessage("unknown_event", detail), outcome)
+            else:
+                continue
+            outcome.changes[str(kept.offset)] = None
+            del self._waiting[kept.offset]
+        self._retry_after = RETRY_MIN_S if outcome.changes else self._retry_after * 2
+        self._retry_at = now + min(self._retry_after, RETRY_MAX_S)
+        return outcome if outcome.changes else None
+
+    def hold(self, records: Sequence[Record]) -> bool:
+        """Leave labels in the queue that would run ahead of their events."""
+        if len(self._waiting) >= self._waiting_max:
+            return True
+        scored_until = self._scored_until()
+        if scored_until == math.inf:
+            return False
+        last = records[-1]
+        try:
+            return self._decoder.decode(last.value, last.timestamp).label_time > scored_until
+        except InvalidMessage:
+            return False
+
+    def final(self, now: float) -> Outcome | None:
+        """Give nothing: every batch is committed whole."""
+        return None
+
+    def close(self) -> None:
+        """Forget the lane: it went to another worker."""
+        self._lease = None
+        self._waiting = {}
+
+    def _decode_all(
+        self, records: Sequence[Record], outcome: Outcome
+    ) -> tuple[list[Label], list[Record]]:
+        labels: list[Label] = []
+        sources: list[Record] = []
+        for record in records:
+            try:
+                labels.append(self._decoder.decode(record.value, record.timestamp))
+                sources.append(record)
+            except InvalidMessage as error:
+                self._refuse(record, error, outcome)
+        return labels, sources
+
+    async def _claim(
+        self, labels: Sequence[Label], sources: Sequence[Record | WaitingLabel]
+    ) -> Claims:
+        assert self._lease is not None, "a label before open"
+        if not labels:
+            return Claims([], None)
+        claims = [
+            (label.event_id, self._own_claim(label, source))
+            for label, source in zip(labels, sources, strict=True)
+        ]
+        return await self._store.claim(self._lease, claims)
+
+    def _own_claim(self, label: Label, source: Record | WaitingLabel) -> bytes:
+        return f"{self._partition}@{source.offset}={label.truth}".encode()
+
+    def _wait(self, label: Label, record: Record, now: float, outcome: Outcome) -> None:
+        kept = WaitingLabel(
+            record.offset,
+            record.timestamp,
+            record.key,
+            record.value,
+            list(record.headers or ()),
+            now,
+        )
+        self._waiting[record.offset] = (kept, label)
+        outcome.changes[str(record.offset)] = _encode(kept)
+        outcome.counts["early_labels"] += 1
+
+    def _unknown(self, label: Label, kept: WaitingLabel, claims: Claims, now: float) -> bool:
+        if claims.watermark is None:  # All score lanes are idle: they have seen what there is.
+            return now - kept.since > self._grace
+        return claims.watermark > label.label_time + self._grace
+
+    async def _join(
+        self,
+        label: Label,
+        source: Record | WaitingLabel,
+        found: Claimed,
+        origin: str,
+        floor: int,
+        outcome: Outcome,
+    ) -> None:
+        assert found.record is not None and found.claim is not None
+        pending = decode_pending(found.record)
+        delay = label.label_time - pending.event_time
+        if found.claim != self._own_claim(label, source):
+            first = found.claim.decode().partition("=")[2]
+            detail = f"the event was labelled {first} before; this one says {label.truth}"
+            self._refuse(source, InvalidMessage("duplicate_label", detail), outcome)
+        elif delay > self._ttl:
+            detail = f"{delay:.0f} s after its event; at most {self._ttl:.0f} s are waited"
+            self._refuse(source, InvalidMessage("expired", detail), outcome)
+        else:
+            example = Example(
+                label.event_id,
+                await self._features(pending),
+                label.truth,
+                pending.score,
+                pending.version,
+                pending.model_position,
+                pending.event_time,
+                label.label_time,
+                origin,
+                source.offset,
+                floor,
+            )
+            outcome.messages.append(
+                Message(topics.EXAMPLES.name, 0, SHARD_KEY, encode_json(example))
+            )
+            outcome.counts["examples"] += 1
+            outcome.label_delays.append(delay)
+
+    async def _features(self, pending: Pending) -> Features:
+        if pending.fields not in self._fields:
+            saved = await self._store.load_fields()
+            self._fields = {key: FeatureFields(names) for key, names in saved.items()}
+        return self._fields[pending.fields].features(pending.values)
+
+    def _refuse(
+        self, record: Record | WaitingLabel, error: InvalidMessage, outcome: Outcome
+    ) -> None:
+        letter = encode_dead_letter(record, self._topic, self._partition, error)
+        outcome.messages.append(
+            Message(topics.DEAD_LETTERS.name, self._partition, record.key, letter)
+        )
+        outcome.counts["dead_letters", error.reason] += 1

@@ -1,0 +1,228 @@
+"""A lane: one partition, processed in order by its one owner, committed in one order.
+
+The commit order, the same for all lanes and written only here (DESIGN.md section 4):
+
+1. the handler computes the outcomes of a batch, and writes what others will look up
+   (pending records, claims): first write wins, so doing it twice changes nothing;
+2. outputs are published, and their acknowledgement awaited;
+3. one fenced write: state and position together, or nothing if another owner has the lane;
+4. Faust commits the position to Kafka in its own time, for lag tools only.
+
+Why crash-only: any error but a lost lease ends the worker. A restart is the recovery path, it is
+tested far more often than a handler of rare errors would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from models.errors import CheckpointConflict
+from models.stores.base import Lease, Store
+from stream.ports import Clock, Handler, Outbox, Outcome, Record
+
+IDLE_TICK_S = 0.02
+REST_AFTER_S = 1.0
+
+
+class RecordsMissing(Exception):  # noqa: N818 - a fact about the log
+    """Records between the position and what was delivered are not there."""
+
+
+class LaneObserver(Protocol):
+    """Told of what a lane did, for metrics."""
+
+    def committed(
+        self, lane: Lane, records: Sequence[Record], outcome: Outcome, seconds: float
+    ) -> None:
+        """Note a batch that is published and committed, and how long those two took."""
+        ...
+
+    def behind(self, lane: Lane) -> bool:
+        """Say whether the log holds records that the lane has not taken."""
+        ...
+
+
+class Lane:
+    """Feeds one partition's records to its handler and commits what comes out.
+
+    Parameters
+    ----------
+    strict
+        Offsets must follow one another: a hole is lost data, and a crash is better than silence.
+    pause
+        Pauses (True) and resumes (False) fetching for a lane whose `hold` may make it wait for
+        other lanes: it must not block the delivery that those are fed by. Other lanes block
+        delivery while they are full.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        handler: Handler,
+        *,
+        store: Store,
+        outbox: Outbox,
+        clock: Clock,
+        observer: LaneObserver,
+        batch_records_max: int,
+        strict: bool = False,
+        pause: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.lease = lease
+        self.handler = handler
+        self.position = 0
+        self.saved: int | None = None
+        self._store = store
+        self._outbox = outbox
+        self._clock = clock
+        self._observer = observer
+        self._batch_records_max = batch_records_max
+        self._strict = strict
+        self._pause = pause
+        self._paused = False
+        self._queue: deque[Sequence[Record]] = deque()
+        self._n_queued = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._closed = False
+        self._busy = asyncio.Lock()
+        self._resting = False
+        self._active_at = clock.now()
+
+    @property
+    def name(self) -> str:
+        """Name of the lane: `score.3`."""
+        return self.lease.lane
+
+    @property
+    def n_queued(self) -> int:
+        """Records that were delivered and not yet taken."""
+        return self._n_queued
+
+    def start_at(self, position: int) -> None:
+        """Set the first offset to take; called once, before anything is delivered."""
+        self.position = position
+        self.saved = position
+
+    async def offer(self, records: Sequence[Record]) -> None:
+        """Deliver fetched records; pauses or waits while two full batches are queued."""
+        full = 2 * self._batch_records_max
+        if self._pause is not None:
+            if self._n_queued + len(records) >= full and not self._paused:
+                self._paused = True
+                self._pause(True)
+        else:
+            while self._n_queued >= full and not self._closed:
+                self._room.clear()
+                await self._room.wait()
+        if not self._closed:
+            self._queue.append(records)
+            self._n_queued += len(records)
+            self._arrived.set()
+
+    def wake(self) -> None:
+        """Look again whether what holds the lane has passed."""
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Absorb what is delivered, until closed."""
+        while not self._closed:
+            self._arrived.clear()
+            records = self._take()
+            async with self._busy:
+                if self._closed:
+                    return
+                if records:
+                    await self._absorb(records)
+                await self._tick()
+            if records:
+                # Other lanes' turn: a lane that never has to wait would starve them.
+                await asyncio.sleep(0)
+            else:
+                await self._wait()
+
+    async def close(self, timeout: float) -> None:
+        """Let the batch in flight finish, save what the handler leaves, and stop."""
+        self._closed = True
+        self._queue.clear()
+        self._room.set()
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(timeout), self._busy:
+                outcome = self.handler.final(self._clock.now())
+                if outcome is not None:
+                    await self._commit((), outcome)
+        except (TimeoutError, CheckpointConflict):
+            pass  # The next owner starts from the last commit, which is always good.
+        self.handler.close()
+
+    def _take(self) -> Sequence[Record]:
+        """Take what has been delivered, up to a batch; never waits to fill one."""
+        if not self._queue or self.handler.hold(self._queue[0]):
+            return ()
+        records = self._queue.popleft()
+        n_taken = len(records)
+        if self._queue and n_taken + len(self._queue[0]) <= self._batch_records_max:
+            records = list(records)
+            while self._queue and len(records) + len(self._queue[0]) <= self._batch_records_max:
+                records += self._queue.popleft()
+            n_taken = len(records)
+        self._n_queued -= n_taken
+        self._room.set()
+        if self._paused and self._pause is not None and self._n_queued < self._batch_records_max:
+            self._paused = False
+            self._pause(False)
+        if records[0].offset < self.position:  # A redelivery: it is in the position already.
+            return [record for record in records if record.offset >= self.position]
+        return records
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(IDLE_TICK_S):
+                await self._arrived.wait()
+        except TimeoutError:
+            await self._rest_if_idle()
+
+    async def _absorb(self, records: Sequence[Record]) -> None:
+        first, last = records[0].offset, records[-1].offset
+        if self._strict and (first != self.position or last - first != len(records) - 1):
+            raise RecordsMissing(
+                f"lane {self.name} got records {first} to {last} ({len(records)}) after position "
+                f"{self.position}: some are missing. If the topic is compacted, or written by "
+                "transactions, set kafka.inputs_may_have_gaps = true; else records were lost, by "
+                "retention or a new topic under the old name"
+            )
+        outcome = await self.handler.absorb(records, self.position, self._clock.now())
+        self.position = last + 1
+        await self._commit(records, outcome)
+        self._resting = False
+        self._active_at = self._clock.now()
+
+    async def _tick(self) -> None:
+        outcome = await self.handler.tick(self.position, self._clock.now())
+        if outcome is not None:
+            await self._commit((), outcome)
+
+    async def _commit(self, records: Sequence[Record], outcome: Outcome) -> None:
+        begun = self._clock.now()
+        await self._outbox.publish(outcome.messages)
+        if outcome.cut is not None:
+            cut = outcome.cut
+            await self._store.cut_version(
+                self.lease, self.position, cut.version_id, cut.meta, cut.blob, cut.keep
+            )
+            self.saved = self.position
+        elif outcome.durable:
+            await self._store.commit(self.lease, self.position, outcome.changes, outcome.watermark)
+            self.saved = self.position
+        self._observer.committed(self, records, outcome, self._clock.now() - begun)
+        await self._outbox.publish(outcome.announcements)
+
+    async def _rest_if_idle(self) -> None:
+        idle = not self._queue and self._clock.now() - self._active_at > REST_AFTER_S
+        if idle and not self._resting and not self._observer.behind(self):
+            self._resting = True
+            await self._store.rest(self.lease)

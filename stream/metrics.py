@@ -1,0 +1,171 @@
+"""Prometheus: the names, and what is told to them; the only importer of prometheus_client.
+
+Why own histograms: `Histogram.observe` costs a microsecond and a lock a value; counts of a whole
+batch are made by numpy and handed over when scraped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from stream.lane import Lane
+from stream.ports import Outcome, Record
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+DELAY_BUCKETS_S = (1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0)
+COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+_COUNTERS = {
+    "events": ("events_total", "Events taken from the events topic."),
+    "scores": ("scores_total", "Decisions published."),
+    "alerts": ("alerts_total", "Decisions that were alerts."),
+    "labels": ("labels_total", "Labels taken from the labels topic."),
+    "early_labels": ("labels_early_total", "Labels that came before their event and waited."),
+    "examples": ("examples_total", "Examples appended to the examples log."),
+    "learned": ("learned_total", "Examples learned."),
+    "redelivered_events": ("events_redelivered_total", "Events whose decision stood already."),
+    "redelivered_examples": ("examples_redelivered_total", "Examples skipped as learned before."),
+    "versions": ("versions_cut_total", "Versions cut."),
+}
+
+
+class BatchHistogram(Collector):
+    """A histogram that takes a batch of values at once."""
+
+    def __init__(
+        self, registry: CollectorRegistry, name: str, text: str, buckets: Sequence[float]
+    ) -> None:
+        self._name, self._text = name, text
+        self._bounds = np.asarray(buckets)
+        self._counts = np.zeros(len(buckets) + 1, dtype=np.int64)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, values: np.ndarray[Any, Any]) -> None:
+        """Count the values."""
+        places = np.searchsorted(self._bounds, values)
+        self._counts += np.bincount(places, minlength=len(self._counts))
+        self._sum += float(values.sum())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Give cumulative counts, as Prometheus wants them."""
+        cumulative = np.cumsum(self._counts)
+        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        family = HistogramMetricFamily(self._name, self._text)
+        family.add_metric([], list(zip(bounds, cumulative.tolist(), strict=True)), self._sum)
+        yield family
+
+
+class WorkerMetrics:
+    """Everything a worker tells Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._counters = {
+            key: Counter(f"driftline_{name}", text, registry=self.registry)
+            for key, (name, text) in _COUNTERS.items()
+        }
+        self._dead_letters = Counter(
+            "driftline_dead_letters_total",
+            "Unusable records, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._drift = Counter(
+            "driftline_drift_total",
+            "Drift signals, by kind, level and direction.",
+            ["kind", "level", "direction"],
+            registry=self.registry,
+        )
+        self._latency = self._histogram(
+            "score_latency_seconds", "From an event's Kafka timestamp to its score's ack.",
+            LATENCY_BUCKETS_S,
+        )  # fmt: skip
+        self._delay = self._histogram(
+            "label_delay_seconds", "From an event to its label, in event time.", DELAY_BUCKETS_S
+        )
+        self._commit = self._histogram(
+            "commit_duration_seconds", "Of publishing and committing a batch.", COMMIT_BUCKETS_S
+        )
+        self._lag = self._gauge("lane_lag_records", "Records that a lane is behind.", "lane")
+        self._waiting = self._gauge("labels_waiting", "Labels waiting for their event.", "lane")
+        self._prequential = self._gauge(
+            "prequential", "Prequential metric by scope: total, rolling or baselines.",
+            "scope", "metric",
+        )  # fmt: skip
+        self._version_age = self._gauge("version_age_seconds", "Since the last version was cut.")
+        self._model_bytes = self._gauge("model_bytes", "Size of the last version's state.")
+        self._model_position = self._gauge("model_position", "Examples offset of the model in use.")
+        self._staleness = self._gauge(
+            "model_staleness_seconds", "Since the snapshot in use was known to be the newest."
+        )
+        self._lanes_owned = self._gauge("lanes_owned", "Lanes open on this worker.")
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"driftline_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> BatchHistogram:
+        return BatchHistogram(self.registry, f"driftline_{name}", text, buckets)
+
+    def count(self, outcome: Outcome) -> None:
+        """Add an outcome's counts."""
+        for key, n in outcome.counts.items():
+            if isinstance(key, str):
+                self._counters[key].inc(n)
+            elif key[0] == "dead_letters":
+                self._dead_letters.labels(key[1]).inc(n)
+            else:
+                self._drift.labels(*key[1].split("/")).inc(n)
+
+    def observe_latency(self, records: Sequence[Record], now: float) -> None:
+        """Note how long these events took from Kafka's timestamp to their score."""
+        stamps = np.fromiter((r.timestamp for r in records), dtype=np.float64, count=len(records))
+        self._latency.observe(now - stamps / 1000.0)
+
+    def observe_delays(self, delays: Sequence[float]) -> None:
+        """Note labels' delays in seconds of event time."""
+        if delays:
+            self._delay.observe(np.asarray(delays))
+
+    def observe_commit(self, seconds: float) -> None:
+        """Note how long publishing and committing a batch took."""
+        self._commit.observe(np.asarray([seconds]))
+
+    def set_lanes(self, lags: Mapping[str, int], waiting: Mapping[str, int]) -> None:
+        """Replace the lanes' gauges; those of lanes that left disappear with them."""
+        for gauge, values in ((self._lag, lags), (self._waiting, waiting)):
+            gauge.clear()
+            for lane, value in values.items():
+                gauge.labels(lane).set(value)
+        self._lanes_owned.set(len(lags))
+
+    def set_model(self, position: int, staleness_s: float) -> None:
+        """Tell which model scores here."""
+        self._model_position.set(position)
+        self._staleness.set(staleness_s)
+
+    def set_version(self, n_bytes: int, age_s: float) -> None:
+        """Tell of the last version that this worker cut or loaded."""
+        self._model_bytes.set(n_bytes)
+        self._version_age.set(age_s)
+
+    def set_prequential(self, values: Mapping[str, Any]) -> None:
+        """Publish prequential metrics, as `Learner.metrics` gives them."""
+        for scope in ("total", "rolling", "baselines"):
+            for metric, value in values.get(scope, {}).items():
+                self._prequential.labels(scope, metric).set(value)
+
+    def clear_prequential(self) -> None:
+        """Forget the prequential metrics: the learn lane went to another worker."""
+        self._prequential.clear()
+
+    def exposition(self) -> bytes:
+        """Write the metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

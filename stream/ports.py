@@ -1,0 +1,101 @@
+"""What the handlers and lanes need from outside, as Protocols, and what they hand back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from models.stores.base import Lease
+
+
+class Record(Protocol):
+    """A Kafka record as aiokafka gives it; `timestamp` is in milliseconds."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class Message(NamedTuple):
+    """A record to publish; the topic's name lacks the application's prefix."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A version to store with the position that it was cut at."""
+
+    version_id: str
+    meta: bytes
+    blob: bytes
+    keep: int
+
+
+class Outcome(msgspec.Struct):
+    """What a handler made of a batch: written and published by the lane in the commit order.
+
+    `messages` are published before the commit, `announcements` after it. `changes` are keyed
+    state (None deletes). With `durable` false there is nothing to write: the lane's position in
+    the store stays where it is, and a restart absorbs these records again.
+    `counts` say what happened, by metric name or (name, reason); `label_delays` are in seconds.
+    """
+
+    messages: list[Message] = []
+    announcements: list[Message] = []
+    changes: dict[str, bytes | None] = {}
+    watermark: float | None = None
+    cut: Cut | None = None
+    durable: bool = True
+    counts: dict[str | tuple[str, str], int] = {}
+    label_delays: list[float] = []
+
+
+class Handler(Protocol):
+    """A lane's deterministic part: batches in, outcomes out; knows no framework."""
+
+    async def open(self, lease: Lease) -> int | None:
+        """Load the lane's state; give the position to go on from (None: the log's start)."""
+        ...
+
+    async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
+        """Compute the outcome of records at and after `position`; `now` is wall time."""
+        ...
+
+    async def tick(self, position: int, now: float) -> Outcome | None:
+        """Do what is due though no record came; None if nothing is."""
+        ...
+
+    def hold(self, records: Sequence[Record]) -> bool:
+        """Say whether these records had better wait for other lanes to get on."""
+        ...
+
+    def final(self, now: float) -> Outcome | None:
+        """Give what to commit before the lane goes to another worker; None if nothing is."""
+        ...
+
+    def close(self) -> None:
+        """Forget the lane: it went to another worker."""
+        ...
+
+
+class Outbox(Protocol):
+    """Publishes to Kafka; the one way out of a worker."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish and wait until all are acknowledged, in order for each partition."""
+        ...
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...

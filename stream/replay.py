@@ -1,0 +1,47 @@
+"""Fold the examples log into a fresh learner: what a version has to be equal to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from models.learner import Learner
+from stream.messages import decode_example
+
+
+class LogIncomplete(Exception):  # noqa: N818 - a fact about the log
+    """The examples log does not begin at 0, or lacks records: what is gone can't be replayed."""
+
+
+def fold(
+    learner: Learner,
+    batches: Iterable[Sequence[tuple[int, bytes]]],
+    to_position: int | None = None,
+) -> Iterator[int]:
+    """Absorb (offset, value) batches up to a position; gives the position after each.
+
+    Raises
+    ------
+    LogIncomplete
+        When an offset is missing: the state would look right and be another.
+    """
+    for batch in batches:
+        wanted = [
+            (offset, value)
+            for offset, value in batch
+            if to_position is None or offset < to_position
+        ]
+        if wanted:
+            offsets = [offset for offset, _ in wanted]
+            _check_no_gap(learner.position, offsets)
+            learner.absorb([decode_example(value) for _, value in wanted], offsets)
+            yield learner.position
+        if len(wanted) < len(batch):
+            return
+
+
+def _check_no_gap(position: int, offsets: Sequence[int]) -> None:
+    if offsets[0] != position or offsets[-1] - offsets[0] != len(offsets) - 1:
+        raise LogIncomplete(
+            f"the examples log has no record {position} (the next is {offsets[0]}): it was cut "
+            "off or is another log. Its retention must be unlimited (retention.ms=-1)"
+        )

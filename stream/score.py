@@ -1,0 +1,212 @@
+"""The score lane's handler: events in, decisions out, each remembered until its label comes.
+
+Why the decision is stored before it is published: whoever redelivers an event, this worker after a
+crash or another one after a rebalance, finds the first decision and publishes that again, byte
+for byte. A decision that a consumer has seen never changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from models.stores.base import Lease, NewPending, PendingStore
+from models.types import Example, Features, Score, Task
+from stream import topics
+from stream.messages import (
+    Event,
+    EventDecoder,
+    InvalidMessage,
+    Pending,
+    decision_of,
+    decode_pending,
+    encode_dead_letter,
+    encode_json,
+    encode_pending,
+)
+from stream.ports import Message, Outcome, Record
+
+
+class Scorer(Protocol):
+    """The model in force: the live learner where this worker owns it, else a snapshot."""
+
+    def score_many(self, rows: Sequence[Features]) -> list[Score]:
+        """Score events, in order."""
+        ...
+
+    def stamp(self) -> tuple[str, int, bool]:
+        """Give (version id, model position, stale) of the model that scores now."""
+        ...
+
+
+class ScoreHandler:
+    """Validate, score and remember the events of one partition."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        topic: str,
+        decoder: EventDecoder,
+        scorer: Scorer,
+        store: PendingStore,
+        task: Task,
+        threshold: float,
+        ttl: float,
+    ) -> None:
+        self._partition = partition
+        self._topic = topic
+        self._decoder = decoder
+        self._scorer = scorer
+        self._store = store
+        self._task = task
+        self._threshold = threshold
+        self._ttl = ttl
+        self._lease: Lease | None = None
+        self._watermark = float("-inf")
+        self._generation_checked = float("-inf")
+
+    @property
+    def watermark(self) -> float:
+        """The latest event time seen."""
+        return self._watermark
+
+    async def open(self, lease: Lease) -> int | None:
+        """Take the position from the lease, and write down which features we store."""
+        self._lease = lease
+        fields = self._decoder.fields
+        await self._store.save_fields(fields.id, fields.names)
+        return lease.position
+
+    async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
+        """Score a batch; events seen before get their stored decision."""
+        outcome = Outcome(counts=Counter())
+        events, offsets = self._decode(records, outcome)
+        pending = self._score(events, offsets)
+        news = [
+            NewPending(event.event_id, event.event_time, encode_pending(record))
+            for event, record in zip(events, pending, strict=True)
+        ]
+        assert self._lease is not None, "absorb before open"
+        firsts = await self._store.put_pending(self._lease, news) if news else []
+        for i, first in enumerate(firsts):
+            if first is not None:
+                pending[i] = decode_pending(first)
+                outcome.counts["redelivered_events"] += 1
+        self._publish(events, pending, outcome)
+        if self._task is Task.ANOMALY:
+            self._publish_unlabelled(events, offsets, pending, position, outcome)
+        self._watermark = max((event.event_time for event in events), default=self._watermark)
+        outcome.watermark = self._watermark
+        return outcome
+
+    def _decode(self, records: Sequence[Record], outcome: Outcome) -> tuple[list[Event], list[int]]:
+        events: list[Event] = []
+        offsets: list[int] = []
+        decode = self._decoder.decode
+        for record in records:
+            try:
+                events.append(decode(record.value, record.timestamp))
+                offsets.append(record.offset)
+            except InvalidMessage as error:
+                letter = encode_dead_letter(record, self._topic, self._partition, error)
+                outcome.messages.append(
+                    Message(topics.DEAD_LETTERS.name, self._partition, record.key, letter)
+                )
+                outcome.counts["dead_letters", error.reason] += 1
+        outcome.counts["events"] += len(records)
+        return events, offsets
+
+    def _score(self, events: list[Event], offsets: list[int]) -> list[Pending]:
+        scores = self._scorer.score_many([event.features for event in events])
+        # River's sigmoid gives the integers 0 and 1 far out, which JSON would keep.
+        plain: list[Any] = [dict(s) if isinstance(s, Mapping) else float(s) for s in scores]
+        version, position, stale = self._scorer.stamp()
+        fields, threshold, partition = self._decoder.fields.id, self._threshold, self._partition
+        return [
+            Pending(
+                fields,
+                event.values,
+                score,
+                threshold,
+                version,
+                position,
+                event.event_time,
+                event.entity,
+                partition,
+                offset,
+                stale,
+            )
+            for event, score, offset in zip(events, plain, offsets, strict=True)
+        ]
+
+    def _publish(self, events: list[Event], pending: list[Pending], outcome: Outcome) -> None:
+        task, partition, messages = self._task, self._partition, outcome.messages
+        n_alerts = 0
+        for event, record in zip(events, pending, strict=True):
+            decision = decision_of(task, event.event_id, record)
+            body, key = encode_json(decision), event.event_id.encode()
+            # Scores stay in their event's partition: those of one entity keep their order.
+            messages.append(Message(topics.SCORES.name, partition, key, body))
+            if decision.decision == "alert":
+                entity = decision.entity
+                alert_key = key if entity is None else entity.encode()
+                messages.append(Message(topics.ALERTS.name, partition, alert_key, body))
+                n_alerts += 1
+        outcome.counts["scores"] += len(events)
+        outcome.counts["alerts"] += n_alerts
+
+    def _publish_unlabelled(
+        self,
+        events: list[Event],
+        offsets: list[int],
+        pending: list[Pending],
+        position: int,
+        outcome: Outcome,
+    ) -> None:
+        """Append what an unsupervised model learns from: the event itself, without a label."""
+        origin = f"events/{self._partition}"
+        for event, offset, record in zip(events, offsets, pending, strict=True):
+            if record.offset != offset:
+                continue  # The id came before: it was appended then.
+            example = Example(
+                event.event_id,
+                event.features,
+                None,
+                record.score,
+                record.version,
+                record.model_position,
+                record.event_time,
+                record.event_time,
+                origin,
+                offset,
+                position,
+            )
+            outcome.messages.append(
+                Message(topics.EXAMPLES.name, 0, SHARD_KEY, encode_json(example))
+            )
+            outcome.counts["examples"] += 1
+
+    async def tick(self, position: int, now: float) -> Outcome | None:
+        """Let generations go that no label can reach any more, once for each new watermark."""
+        if self._watermark - self._generation_checked > self._ttl / 64:
+            self._generation_checked = self._watermark
+            await self._store.expire(self._ttl)
+        return None
+
+    def hold(self, records: Sequence[Record]) -> bool:
+        """Never: events depend on no other lane."""
+        return False
+
+    def final(self, now: float) -> Outcome | None:
+        """Give nothing: every batch is committed whole."""
+        return None
+
+    def close(self) -> None:
+        """Forget the lease: the lane went to another worker."""
+        self._lease = None
+
+
+SHARD_KEY = b"0"
+"""Key of the one shard's examples."""

@@ -1,0 +1,378 @@
+"""Settings: one `driftline.toml`, overridden by environment variables.
+
+Precedence, highest first: arguments, environment (`DRIFTLINE_KAFKA__BOOTSTRAP`), the file. Unknown
+keys are refused, because a misspelt limit that is silently ignored is found at 3 a.m. Secrets come
+from the environment or from a file named by the setting, and never print.
+
+Why one frozen tree: the composition root hands each part just the branch that it needs, so a part
+can't come to depend on a setting that its signature does not show.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from models.types import Task
+
+PRESETS = Path(__file__).parent / "presets"
+DEFAULT_FILE = Path("driftline.toml")
+NUMBER_MAX = 1e15
+"""Beyond this a float has lost its decimals and squares overflow in scalers: refuse at the edge."""
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_TOPIC_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class SettingsError(Exception):
+    """The configuration can't be used; the message names the key and the fix."""
+
+
+def parse_duration(value: object) -> object:
+    """Turn `"7d"`, `"90s"`, `"250ms"` or `"1h30m"` into seconds; numbers are seconds already.
+
+    Examples
+    --------
+    >>> parse_duration("7d"), parse_duration("1h30m"), parse_duration("250ms"), parse_duration(5)
+    (604800.0, 5400.0, 0.25, 5)
+    """
+    if not isinstance(value, str):
+        return value
+    parts = _DURATION.findall(value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise ValueError(f"{value!r} is not a duration: write 250ms, 90s, 15m, 12h, 7d or 1h30m")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _check_topic_prefix(name: str) -> str:
+    if not _TOPIC_PREFIX.fullmatch(name):
+        raise ValueError("use letters, digits, '.', '_' and '-': it begins every topic's name")
+    return name
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """Where Kafka is and how to log in; passed to every client."""
+
+    bootstrap: str = Field("127.0.0.1:9092", description="Brokers as host:port, comma separated.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the brokers."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="SASL mechanism, where security_protocol begins with SASL."
+    )
+    sasl_username: str | None = Field(None, description="SASL user.")
+    sasl_password: SecretStr | None = Field(
+        None, description="SASL password; better set by the environment or sasl_password_file."
+    )
+    sasl_password_file: Path | None = Field(None, description="File that holds the SASL password.")
+    ssl_ca_file: Path | None = Field(
+        None, description="CA bundle (PEM) to trust; else the system's."
+    )
+    ssl_cert_file: Path | None = Field(None, description="Client certificate (PEM).")
+    ssl_key_file: Path | None = Field(None, description="Client key (PEM).")
+    partitions: int = Field(8, ge=1, le=1024, description="Partitions of the topics we create.")
+    replication: int = Field(1, ge=1, le=9, description="Replicas of the topics we create.")
+    inputs_may_have_gaps: bool = Field(
+        False,
+        description="Set where events or labels are compacted or written by transactions; else "
+        "a gap in the offsets stops the worker, since it means lost records.",
+    )
+    session_timeout: Duration = Field(
+        10.0, description="A worker silent for this long has lost its lanes (Kafka's session)."
+    )
+
+    def password(self) -> str | None:
+        """Give the SASL password, from the value or the file."""
+        return _secret(self.sasl_password, self.sasl_password_file)
+
+
+class RedisSettings(_Section):
+    """Where Redis is and how to log in."""
+
+    url: str = Field(
+        "redis://127.0.0.1:6379/0", description="redis://, rediss:// (TLS) or unix:// address."
+    )
+    username: str | None = Field(None, description="Redis user (ACL).")
+    password: SecretStr | None = Field(
+        None, description="Redis password; better set by the environment or password_file."
+    )
+    password_file: Path | None = Field(None, description="File that holds the Redis password.")
+    ssl_ca_file: Path | None = Field(None, description="CA bundle (PEM) to trust for rediss://.")
+    timeout: Duration = Field(5.0, description="A Redis call slower than this has failed.")
+
+    def secret(self) -> str | None:
+        """Give the password, from the value or the file."""
+        return _secret(self.password, self.password_file)
+
+
+class FeatureSettings(_Section):
+    """One feature field of an event, as the producer sends it."""
+
+    type: Literal["number", "integer", "category", "boolean"] = Field(
+        "number", description="number and integer are checked for range; category is a string."
+    )
+    min: float = Field(-NUMBER_MAX, description="Smallest accepted number.")
+    max: float = Field(NUMBER_MAX, description="Largest accepted number.")
+    required: bool = Field(True, description="An event without it is a dead letter.")
+    length_max: int = Field(256, ge=1, description="Longest accepted category, in characters.")
+
+    @model_validator(mode="after")
+    def _range(self) -> FeatureSettings:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class EventSettings(_Section):
+    """Which of the producer's fields mean what."""
+
+    id: str = Field("id", description="Field with the event's unique id (string or integer).")
+    time: str | None = Field(
+        None, description="Field with the event time; without it Kafka's timestamp is used."
+    )
+    time_format: Literal["iso8601", "epoch_s", "epoch_ms"] = Field(
+        "iso8601", description="How the time is written; iso8601 without a zone is UTC."
+    )
+    entity: str | None = Field(
+        None, description="Field with the card, user or device; alerts are keyed by it."
+    )
+    bytes_max: int = Field(65_536, ge=64, description="A larger record is a dead letter.")
+    features: dict[str, FeatureSettings] = Field(
+        description="The feature fields, a table each; other fields are ignored."
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> EventSettings:
+        if not self.features:
+            raise ValueError("name at least one field under [event.features]")
+        if self.id in self.features or (self.time is not None and self.time in self.features):
+            raise ValueError("the id and time fields can't be features")
+        return self
+
+
+class LabelSettings(_Section):
+    """Which fields of a label record mean what."""
+
+    id: str = Field("id", description="Field with the id of the labelled event.")
+    value: str = Field("label", description="Field with the label.")
+    positive: str | None = Field(
+        None, description="For binary tasks with text labels: the text that means positive."
+    )
+    negative: str | None = Field(None, description="The text that means negative.")
+    time: str | None = Field(
+        None, description="Field with the label's time; without it Kafka's timestamp is used."
+    )
+    time_format: Literal["iso8601", "epoch_s", "epoch_ms"] = Field(
+        "iso8601", description="How the time is written; iso8601 without a zone is UTC."
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> LabelSettings:
+        if (self.positive is None) != (self.negative is None):
+            raise ValueError("set both positive and negative, or neither")
+        return self
+
+
+class ModelSettings(_Section):
+    """What learns."""
+
+    task: Task = Field(Task.BINARY, description="binary, multiclass, regression or anomaly.")
+    pipeline: str = Field(
+        "logistic",
+        description="A pipeline's name, or module:function that builds a River pipeline.",
+    )
+    seed: int = Field(1, description="Seed of whatever is random in the pipeline.")
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="A score at or above it is decided as an alert."
+    )
+    rolling_n: int = Field(1000, ge=10, description="Examples in the rolling metrics.")
+
+
+class DriftSettings(_Section):
+    """How readily drift is called (ADWIN's delta: smaller is stricter)."""
+
+    warning_delta: float = Field(0.01, gt=0, lt=1, description="ADWIN delta of the warning.")
+    confirmed_delta: float = Field(
+        0.001, gt=0, lt=1, description="ADWIN delta of the confirmation."
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> DriftSettings:
+        if self.confirmed_delta > self.warning_delta:
+            raise ValueError(
+                "confirmed_delta must not be above warning_delta: it is the strict one"
+            )
+        return self
+
+
+class JoinSettings(_Section):
+    """How long events wait for labels, and labels for events."""
+
+    ttl: Duration = Field(
+        90 * 86400.0, gt=0, description="A label later than this after its event has expired."
+    )
+    early_grace: Duration = Field(
+        60.0,
+        description="How far events must have passed a label's time, or how long it must have "
+        "waited, before its event counts as unknown.",
+    )
+    waiting_max: int = Field(
+        20_000, ge=1, description="Labels that may wait for their events before a lane pauses."
+    )
+
+
+class VersionSettings(_Section):
+    """When versions are cut and how many are kept."""
+
+    every_n: int = Field(50_000, ge=1, description="Cut a version after this many examples.")
+    interval: Duration = Field(
+        30.0, gt=0, description="Cut a version after this long, if anything was learned."
+    )
+    keep: int = Field(50, ge=2, description="Versions kept; the oldest beyond are dropped.")
+
+
+class WorkerSettings(_Section):
+    """How a worker runs."""
+
+    batch_records_max: int = Field(
+        512, ge=1, le=10_000, description="Records a lane takes at once."
+    )
+    http_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz.")
+    http_port: int = Field(9464, ge=0, le=65_535, description="Its port; 0 takes a free one.")
+    model_poll: Duration = Field(
+        0.25, gt=0, description="How often a worker without the learner looks for a newer version."
+    )
+    model_staleness_max: Duration = Field(
+        120.0, gt=0, description="A score by an older snapshot is flagged stale."
+    )
+
+
+class Settings(BaseSettings):
+    """The whole configuration of an application."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DRIFTLINE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    app: Annotated[str, AfterValidator(_check_topic_prefix)] = Field(
+        "driftline", description="Name of the application; begins its topics and Redis keys."
+    )
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    event: EventSettings
+    label: LabelSettings = Field(default_factory=LabelSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    drift: DriftSettings = Field(default_factory=DriftSettings)
+    join: JoinSettings = Field(default_factory=JoinSettings)
+    versions: VersionSettings = Field(default_factory=VersionSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, whose content arrives as init arguments."""
+        return env_settings, init_settings
+
+
+def find_file(name: str | os.PathLike[str] | None) -> Path:
+    """Resolve what `--config` was given: a path, a shipped preset's name, or the default file."""
+    if name is None:
+        name = os.environ.get("DRIFTLINE_CONFIG", DEFAULT_FILE)
+    path = Path(name)
+    if path.exists():
+        return path
+    preset = PRESETS / f"{path.name}.toml"
+    if path.suffix == "" and len(path.parts) == 1 and preset.exists():
+        return preset
+    shipped = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
+    raise SettingsError(
+        f"no configuration at {path}. Write one, or use a shipped one by its name: "
+        f"--config fraud (there are: {shipped})"
+    )
+
+
+def load_settings(
+    name: str | os.PathLike[str] | None = None, overrides: dict[str, Any] | None = None
+) -> Settings:
+    """Read and check the configuration.
+
+    `overrides` is a nested dict that wins over the file, though not over the environment.
+    """
+    path = find_file(name)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+    _merge(data, overrides or {})
+    try:
+        return Settings(**data)
+    except ValidationError as error:
+        raise SettingsError(_explain(path, error)) from None
+
+
+def _merge(into: dict[str, Any], overrides: dict[str, Any]) -> None:
+    for key, value in overrides.items():
+        if isinstance(value, dict):
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = value
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = [f"{path}: {error.error_count()} setting(s) can't be used:"]
+    for problem in error.errors(include_url=False, include_input=False):
+        key = ".".join(str(part) for part in problem["loc"]) or "(the whole)"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "no such setting; `driftline config reference` lists all"
+        elif problem["type"] == "missing":
+            message = "must be set"
+        lines.append(f"  {key}: {message}")
+    return "\n".join(lines)
+
+
+def _secret(value: SecretStr | None, file: Path | None) -> str | None:
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"can't read the secret file {file}: {error.strerror}") from None
+
+
+__all__ = ["Settings", "SettingsError", "find_file", "load_settings"]

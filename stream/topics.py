@@ -1,0 +1,62 @@
+"""The topics: one plain table that everything else reads (DESIGN.md section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic of an application; `name` lacks the application's prefix."""
+
+    name: str
+    key: str
+    value: str
+    written_by: str
+    read_by: str
+    one_partition: bool = False
+    retention_ms: int = 7 * DAY_MS
+
+    def full_name(self, app: str) -> str:
+        """Name on the broker: `<app>.<name>`."""
+        return f"{app}.{self.name}"
+
+    def partitions(self, configured: int) -> int:
+        """How many partitions to create, given the configured number."""
+        return 1 if self.one_partition else configured
+
+    def config(self) -> dict[str, str]:
+        """Settings of the topic on the broker."""
+        return {"retention.ms": str(self.retention_ms), "cleanup.policy": "delete"}
+
+
+FOREVER = -1
+
+EVENTS = Topic("events", "entity", "the producer's flat JSON", "producers", "score lane")
+LABELS = Topic("labels", "anything", "event id and label", "producers", "label lane")
+SCORES = Topic("scores", "event id", "score and decision", "score lane", "consumers")
+ALERTS = Topic("alerts", "entity", "a score decided as alert", "score lane", "consumers")
+EXAMPLES = Topic(
+    "examples",
+    "shard",
+    "features, score and label, joined",
+    "label lane",
+    "learn lane",
+    one_partition=True,
+    # The model is a fold over this log: what is deleted here can't be replayed.
+    retention_ms=FOREVER,
+)
+DRIFT = Topic("drift", "shard", "drift evidence", "learn lane", "ops", one_partition=True)
+VERSIONS = Topic("versions", "shard", "a version was cut", "learn lane", "ops", one_partition=True)
+DEAD_LETTERS = Topic(
+    "dead-letters",
+    "the original key",
+    "original bytes, origin and reason",
+    "all lanes",
+    "ops",
+    retention_ms=30 * DAY_MS,
+)
+
+TOPICS = (EVENTS, LABELS, SCORES, ALERTS, EXAMPLES, DRIFT, VERSIONS, DEAD_LETTERS)
