@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -134,7 +135,7 @@ def main() -> None:
         ("  of which drift", drift),
         ("  of which exactly-once bookkeeping", admit),
     ):
-        figures = [best(lambda size=size: action(size), n) for size in BATCHES]
+        figures = [best(partial(action, size), n) for size in BATCHES]
         print(f"{name:<44}" + "".join(f"{figure:9.2f}" for figure in figures))
     print(f"{'(the empty loop itself)':<44}{loop:9.2f}")
 

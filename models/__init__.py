@@ -16,8 +16,8 @@ A learner's life:
 6. Any version can be had again: an older one by `decode`, a lost one by folding the log from the
    start. Equal fingerprints prove it.
 
-Modules, from the ground up: `types`, `errors`; `pipelines` (and `transformers`); `ranking` and
-`prequential`; `drift`; `pickling`; `learner`; `checkpoint`; `stores` keep what `checkpoint` encodes.
+Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
+`prequential`; `drift`; `pickling`; `learner`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (

@@ -128,7 +128,7 @@ class _Window:
         self.reset()
 
     def reset(self) -> None:
-        self.adwin = drift.ADWIN(delta=self.delta)
+        self.adwin = drift.ADWIN(delta=self.delta)  # type: ignore[no-untyped-call]
         self.n = 0
         self.total = 0.0
 

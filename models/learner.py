@@ -242,7 +242,8 @@ class Learner:
         types = _LABEL_TYPES[self.task]
         if not {type(example.label) for example in examples} <= types:
             wrong = next(e for e in examples if type(e.label) not in types)
-            raise AssertionError(f"{wrong.event_id!r} has the label {wrong.label!r} for {self.task}")
+            what = f"event {wrong.event_id!r} has the label {wrong.label!r}"
+            raise AssertionError(f"{what}, which is none for the task {self.task}")
 
     def _admit(
         self, examples: Sequence[Example], offsets: Sequence[int]

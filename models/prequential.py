@@ -275,9 +275,7 @@ class _RegressionLedger:
             return {}
         error = np.array(self._recent_scores, dtype=np.float64) - truth
         spread = math.fsum((truth - math.fsum(truth) / len(truth)) ** 2)
-        return _error_metrics(
-            len(truth), math.fsum(np.abs(error)), math.fsum(error**2), spread
-        )
+        return _error_metrics(len(truth), math.fsum(np.abs(error)), math.fsum(error**2), spread)
 
     def baselines(self) -> MetricValues:
         if self.n <= 1:

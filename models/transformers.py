@@ -1,11 +1,12 @@
 """River transformers for entities: what is known of this card, this terminal, this user.
 
-They differ from River's `Agg` and `TargetAgg` in two ways that matter here. Reading never writes: an
-entity that is only ever scored, never learned, takes no memory, and scoring cannot change the fold.
-And an entity costs one or two numbers, so memory is bounded by the number of entities learned.
+They differ from River's `Agg` and `TargetAgg` in two ways that matter here. Reading never writes:
+an entity that is only ever scored and never learned takes no memory, and scoring cannot change
+the fold. And an entity costs one or two numbers, so memory is bounded by the entities learned.
 
-All inherit from `Transformer` besides `SupervisedTransformer`: by the latter alone, River's pipeline
-takes a step for its last one, and hands the steps after it untransformed features.
+All inherit from `Transformer` besides `SupervisedTransformer`: by the latter alone, River's
+pipeline takes a step for its last one while learning, and hands the steps after it untransformed
+features.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
                                      v
                          this process: fold (demo_state), draw (demo_view), sum up (demo_summary)
 
-Only the main thread reads topics and draws, so nothing here needs a lock; the player's thread writes
-plain counters that the main thread reads.
+Only the main thread reads topics and draws, so nothing here needs a lock; the player's thread
+writes plain counters that the main thread reads.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PLAY_SHARE = 0.75
 """The rest of the time goes to starting, to the last labels and to stopping."""
 CONSUME_MAX = 2_000
 CONSUME_S = 0.05
-LINGER_MS = 2
+LINGER_MS = 5
 DRAIN_DEADLINE_S = 8.0
 LATE_FACTOR = 2.0
 LAST_WORDS_S = 1.0
@@ -68,7 +68,7 @@ class Dataset:
 
 
 def _flights(seconds: float, seed: int) -> Feed:
-    from stream.flights import flights  # noqa: PLC0415 - an optional extra
+    from stream.flights import flights
 
     return flights(seconds, seed)
 
@@ -151,7 +151,7 @@ def settings_of(where: Addresses) -> Settings:
 
 def create_topics(settings: Settings) -> None:
     """Create the application's topics, as `driftline topics create` does."""
-    from stream.cli.topics import create_topics as create  # noqa: PLC0415 - it imports typer
+    from stream.cli.topics import create_topics as create
 
     create(settings)
 
@@ -257,14 +257,14 @@ class _Run:
                 quiet_since = time.monotonic()
 
 
-def _consumer(settings: Settings, names: list[str]) -> Consumer:
+def _consumer(settings: Settings, names: list[str]) -> Any:
     """Read all partitions from the beginning, without a group to wait for."""
     consumer = Consumer(
         librdkafka_config(settings.kafka)
         | {
             "group.id": "driftline-demo",  # demanded, though nothing joins it
             "enable.auto.commit": False,
-            "fetch.wait.max.ms": 50,
+            "fetch.wait.max.ms": 200,
         }
     )
     found = consumer.list_topics(timeout=10.0).topics

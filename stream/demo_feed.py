@@ -9,9 +9,10 @@ so the player stands still while too many events are unanswered. Nothing is left
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -19,18 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.messages import encode_json
-from stream.simulate import DAY_S, LABEL_DELAY_DAYS, START, Rules, datetimes, simulate
+from stream.simulate import DAY_S, GRID, LABEL_DELAY_DAYS, START, Rules, datetimes, simulate
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 
-CARDS_EVENTS_PER_S = 2_000
+CARDS_EVENTS_PER_S = 1_600
 CARDS_PAYMENTS_PER_CUSTOMER = 117.0
 """In 60 days, card testing included: 2 a day, less those whose time falls outside of their day."""
 CARDS_CUSTOMERS_MIN = 60
 TERMINALS_PER_CUSTOMER = 2
+TERMINALS_IN_REACH = 10
 
-TICK_S = 0.01
+EVENT_FIELDS = ("TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT")
+"""What is known when a payment is made; TX_FRAUD and TX_FRAUD_SCENARIO are not."""
+
+TICK_S = 0.02
 UNANSWERED_MAX = 4_000
 FLUSH_S = 10.0
 
@@ -49,6 +54,22 @@ class Lane:
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+def in_time_order(records: Iterable[tuple[float, bytes, bytes]]) -> Lane:
+    """Make a lane of (time, key, value) in any order; equal times keep theirs.
+
+    Examples
+    --------
+    >>> in_time_order([(2.0, b"k", b"late"), (1.0, b"k", b"early")]).values
+    [b'early', b'late']
+    """
+    ordered = sorted(records, key=lambda record: record[0])
+    return Lane(
+        np.array([time_s for time_s, _, _ in ordered], np.float64),
+        [key for _, key, _ in ordered],
+        [value for _, _, value in ordered],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +113,13 @@ def cards(seconds: float, seed: int) -> Feed:
     """
     n = round(CARDS_EVENTS_PER_S * seconds / CARDS_PAYMENTS_PER_CUSTOMER)
     n_customers = max(CARDS_CUSTOMERS_MIN, n)
+    n_terminals = TERMINALS_PER_CUSTOMER * n_customers
     rules = Rules(
         days=60,
         n_customers=n_customers,
-        n_terminals=TERMINALS_PER_CUSTOMER * n_customers,
+        n_terminals=n_terminals,
+        # A sparse map needs longer ways, or many customers would have no terminal in reach.
+        radius=GRID * math.sqrt(TERMINALS_IN_REACH / (math.pi * n_terminals)),
         # The Handbook's daily numbers are for 10,000 terminals; a small town has as many thieves.
         terminals_compromised_daily=max(1, n_customers // 350),
         customers_compromised_daily=max(1, n_customers // 350),
@@ -109,33 +133,35 @@ def feed_of_cards(rules: Rules, seed: int) -> Feed:
     """Turn simulated payments into events and labels, with the phases to compare."""
     payments = simulate(rules, seed)
     origin_s = float(np.datetime64(START, "s").astype(np.int64))
-    event_s = payments.time_s + origin_s
+    event_s = payments.time_s.astype(np.float64) + origin_s
     delay_s = LABEL_DELAY_DAYS * DAY_S
-    rows = list(payments.rows())
-    hidden = ("TX_FRAUD", "TX_FRAUD_SCENARIO")
-    events = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
+    # A row at a time: hundreds of thousands of dicts at once keep the garbage collector busy.
+    events = [encode_json({name: row[name] for name in EVENT_FIELDS}) for row in payments.rows()]
     label_dates = datetimes(payments.time_s + delay_s)
+    frauds = payments.fraud.astype(int).tolist()
     labels = [
-        {
-            "TRANSACTION_ID": row["TRANSACTION_ID"],
-            "TX_FRAUD": row["TX_FRAUD"],
-            "LABEL_DATETIME": date,
-        }
-        for row, date in zip(rows, label_dates, strict=True)
+        encode_json({"TRANSACTION_ID": i, "TX_FRAUD": fraud, "LABEL_DATETIME": date})
+        for i, (fraud, date) in enumerate(zip(frauds, label_dates, strict=True))
     ]
-    ids = [str(row["TRANSACTION_ID"]) for row in rows]
+    ids = [str(i) for i in range(len(payments))]
     id_keys = [event_id.encode() for event_id in ids]
     return Feed(
         title="simulated card payments (Fraud Detection Handbook)",
         unit="payments",
-        note=f"labels come {LABEL_DELAY_DAYS} days late; on day {rules.change_day} fraudsters turn "
-        "to tiny 'card testing' payments",
-        events=Lane(event_s, [str(c).encode() for c in payments.customer.tolist()], _json(events)),
-        labels=Lane(event_s + delay_s, id_keys, _json(labels)),
+        note=_note_of_cards(rules),
+        events=Lane(event_s, [str(c).encode() for c in payments.customer.tolist()], events),
+        labels=Lane(event_s + delay_s, id_keys, labels),
         event_ids=ids,
         phases=_phases_of_cards(rules, origin_s),
         change_s=None if rules.change_day is None else origin_s + rules.change_day * DAY_S,
     )
+
+
+def _note_of_cards(rules: Rules) -> str:
+    late = f"labels come {LABEL_DELAY_DAYS} days late"
+    if rules.change_day is None:
+        return late
+    return f"{late}; from day {rules.change_day} on, fraudsters test cards with tiny payments"
 
 
 def _phases_of_cards(rules: Rules, origin_s: float) -> list[Phase]:
@@ -151,10 +177,6 @@ def _phases_of_cards(rules: Rules, origin_s: float) -> list[Phase]:
     if labelled < end:
         phases.append(Phase("changed, labels arrive", at(labelled), at(end)))
     return phases
-
-
-def _json(rows: Sequence[dict[str, Any]]) -> list[bytes]:
-    return [encode_json(row) for row in rows]
 
 
 @dataclass(slots=True)

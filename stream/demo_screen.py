@@ -35,6 +35,7 @@ class Screen:
         self._status: Status | None = None
         self._live: Live | None = None
         self._due_s = 0.0
+        self._line_due_s = LINE_S
         self._n_drifts = 0
         self._last_step = ""
 
@@ -72,13 +73,14 @@ class Screen:
         """Show a frame: draw it, or say it in a line every few seconds, drift at once."""
         self._due_s = frame.seconds + REDRAW_S
         if self._live is not None:
-            self._live.update(render(frame), refresh=True)
+            self._live.update(render(frame, self._console.width), refresh=True)
             return
         for drift in frame.drifts[self._n_drifts :]:
             self._print_line(drift_line(drift))
         self._n_drifts = len(frame.drifts)
         # Frames come every REDRAW_S, for the curves; lines only now and then.
-        if int(frame.seconds / LINE_S) != int((frame.seconds - REDRAW_S) / LINE_S):
+        if frame.seconds >= self._line_due_s:
+            self._line_due_s = frame.seconds + LINE_S
             self._print_line(line(frame))
 
     def summary(self, summary: Summary) -> None:

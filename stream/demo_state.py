@@ -203,7 +203,7 @@ class DemoState:
 
     def rates(self) -> tuple[float, float, float]:
         """Events, scores and examples learned per second, over the last seconds."""
-        if len(self._rates) < 2 or self._rates[-1][0] <= self._rates[0][0]:  # noqa: PLR2004
+        if len(self._rates) < 2 or self._rates[-1][0] <= self._rates[0][0]:
             return 0.0, 0.0, 0.0
         (begin, *first), (end, *last) = self._rates[0], self._rates[-1]
         e, s, n = ((b - a) / (end - begin) for a, b in zip(first, last, strict=True))

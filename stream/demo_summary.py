@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -86,7 +87,7 @@ def render_summary(summary: Summary) -> RenderableType:
     """Draw the summary for people."""
     parts: list[RenderableType] = [_counts(summary), Text(), _phases(summary)]
     if summary.drifts:
-        parts += [Text(), _drifts(summary)]
+        parts.append(_drifts(summary))
     return Group(*parts)
 
 
@@ -112,13 +113,16 @@ def _counts(summary: Summary) -> RenderableType:
 
 def _phases(summary: Summary) -> RenderableType:
     since = f"frozen since {summary.frozen_since}" if summary.frozen_since else "never frozen"
-    table = Table(title=f"the live model against its frozen twin ({since})", title_justify="left")
+    table = Table(
+        title=f"the live model against its frozen twin ({since})",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
     table.add_column("phase", no_wrap=True)
     table.add_column(summary.unit, justify="right")
-    for name, style in (("live", LIVE), ("frozen", FROZEN)):
-        table.add_column(f"AUC {name}", justify="right", style=style)
-    for name, style in (("live", LIVE), ("frozen", FROZEN)):
-        table.add_column(f"AP {name}", justify="right", style=style)
+    for figure in ("AUC", "AP"):
+        table.add_column(f"{figure} live", justify="right", style=LIVE, no_wrap=True)
+        table.add_column("frozen", justify="right", style=FROZEN, no_wrap=True)
     for phase in summary.phases:
         table.add_row(
             phase.name,
@@ -134,7 +138,11 @@ def _phases(summary: Summary) -> RenderableType:
 def _drifts(summary: Summary) -> RenderableType:
     n_more = len(summary.drifts) - N_DRIFTS_SHOWN
     more = f", the last {N_DRIFTS_SHOWN}" if n_more > 0 else ""
-    table = Table(title=f"drift: {len(summary.drifts)} signals{more}", title_justify="left")
+    table = Table(
+        title=f"drift: {len(summary.drifts)} signals{more}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
     for name in ("event time", "level", "direction", "before", "after"):
         table.add_column(name, justify="right" if name in ("before", "after") else "left")
     for drift in summary.drifts[-N_DRIFTS_SHOWN:]:

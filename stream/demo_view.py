@@ -6,6 +6,7 @@ servers nor a terminal. It fits a terminal of 80 by 24.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,9 +27,11 @@ from stream.demo_state import (
 )
 
 WIDTH = 80
-CHART_WIDTH = 40
-CHART_HEIGHT = 8
-AUC_LOW = 0.3
+FLOW_WIDTH = 34
+CHART_HEIGHT = 7
+AXIS_WIDTH = 4
+BORDER_WIDTH = 4
+AUC_LOW = 0.2
 N_NEWS = 5
 
 LIVE = "bold green"
@@ -105,12 +108,14 @@ def frame_of(state: DemoState, seconds: float) -> Frame:
     )
 
 
-def render(frame: Frame) -> RenderableType:
-    """Draw the live view."""
+def render(frame: Frame, width: int = WIDTH) -> RenderableType:
+    """Draw the live view for a console of this width."""
     middle = Table.grid(expand=True)
-    middle.add_column(width=WIDTH - CHART_WIDTH - 10)
+    middle.add_column(width=FLOW_WIDTH)
     middle.add_column(ratio=1)
-    middle.add_row(_flow(frame), _duel(frame))
+    middle.add_row(
+        _flow(frame), _duel(frame, max(20, width - FLOW_WIDTH - AXIS_WIDTH - BORDER_WIDTH))
+    )
     news = Table.grid(expand=True)
     news.add_column(ratio=1)
     news.add_column(width=29)
@@ -158,7 +163,7 @@ def chart(
     --------
     >>> rising = [(i / 15, i / 15) for i in range(16)]
     >>> for row in chart([("", rising)], width=8, height=2, low=0, high=1):
-    ...     print(row.plain)
+    ...     print(row.plain.rstrip())
         ⣀⠤⠒⠉
     ⣀⠤⠒⠉
     """
@@ -188,7 +193,7 @@ def _columns(points: Sequence[tuple[float, float]], n: int) -> list[tuple[int, f
     by_column = {min(n - 1, max(0, int(x * n))): y for x, y in points}
     known = sorted(by_column.items())
     filled = known[:1]
-    for (x0, y0), (x1, y1) in zip(known, known[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(known):
         steps = x1 - x0
         filled += [(x0 + i, y0 + (y1 - y0) * i / steps) for i in range(1, steps + 1)]
     return filled
@@ -214,7 +219,7 @@ def _header(frame: Frame) -> RenderableType:
 
 def _flow(frame: Frame) -> RenderableType:
     table = Table.grid(expand=True, padding=(0, 1))
-    table.add_column()
+    table.add_column(no_wrap=True)
     table.add_column(justify="right")
     table.add_column(justify="right")
     table.add_row("events", f"{frame.n_events:,}", f"{frame.events_per_s:,.0f}/s")
@@ -235,13 +240,13 @@ def _flow(frame: Frame) -> RenderableType:
     return Panel(body, title="flow", title_align="left", border_style=DIM)
 
 
-def _duel(frame: Frame) -> RenderableType:
+def _duel(frame: Frame, chart_width: int) -> RenderableType:
     rows = chart(
         [
             (FROZEN, [(p.share, p.frozen) for p in frame.curve if p.frozen is not None]),
             (LIVE, [(p.share, p.live) for p in frame.curve if p.live is not None]),
         ],
-        width=CHART_WIDTH,
+        width=chart_width,
         height=CHART_HEIGHT,
         low=AUC_LOW,
         high=1.0,
@@ -249,12 +254,8 @@ def _duel(frame: Frame) -> RenderableType:
     )
     labelled = [Text.assemble((_axis(i), DIM), row) for i, row in enumerate(rows)]
     legend = Table.grid(padding=(0, 1))
-    for _ in range(6):
-        legend.add_column(no_wrap=True)
-    legend.add_row(
-        Text("live", LIVE), _bold("AUC", frame.live.auc), _bold("AP", frame.live.ap),
-        Text("frozen", FROZEN), _bold("AUC", frame.frozen.auc), _bold("AP", frame.frozen.ap),
-    )  # fmt: skip
+    for name, style, figures in (("live", LIVE, frame.live), ("frozen", FROZEN, frame.frozen)):
+        legend.add_row(Text(name, style), _bold("AUC", figures.auc), _bold("AP", figures.ap))
     since = f"frozen since {frame.frozen_at}" if frame.frozen_at else "still one: not frozen yet"
     return Panel(
         Group(*labelled, legend),

@@ -22,7 +22,9 @@ from typing import Self
 READY_DEADLINE_S = 40.0
 STOP_DEADLINE_S = 10.0
 POLL_S = 0.1
-N_LOG_LINES = 20
+HTTP_OK = 200
+N_LOG_LINES = 30
+TROUBLE = ("ERROR", "CRITICAL", "Traceback")
 
 
 class DemoFailed(Exception):  # noqa: N818 - says what happened to the demo
@@ -51,6 +53,7 @@ class WorkerProcess:
         self._log = Path(self._folder.name) / "worker.log"
 
     def __enter__(self) -> Self:
+        """Start the worker."""
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -68,6 +71,7 @@ class WorkerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the worker and remove its log."""
         self.stop()
         self._folder.cleanup()
 
@@ -116,12 +120,30 @@ class WorkerProcess:
 
     def _answers(self) -> bool:
         address = f"http://127.0.0.1:{self.port}/readyz"
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(address, timeout=1.0) as answer:
-                return bool(answer.status == 200)  # noqa: PLR2004
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(address, timeout=1.0) as answer,
+        ):
+            return bool(answer.status == HTTP_OK)
         return False
 
     def _explain(self, what: str) -> str:
-        lines = self._log.read_text(errors="replace").splitlines()[-N_LOG_LINES:]
+        lines = last_words(self._log.read_text(errors="replace").splitlines())
         shown = "\n".join(f"    {line}" for line in lines) or "    (it said nothing)"
-        return f"the worker {what}. The end of its log:\n{shown}"
+        return f"the worker {what}. From its log:\n{shown}"
+
+
+def last_words(lines: list[str]) -> list[str]:
+    """Find the lines of a log that say why it ended: from the first trouble on, else the last.
+
+    A worker that fails still stops its services in order, which takes more lines than the reason.
+
+    Examples
+    --------
+    >>> last_words(["[INFO] start", "[ERROR] no Redis", "[INFO] stop"])
+    ['[ERROR] no Redis', '[INFO] stop']
+    """
+    for i, line in enumerate(lines):
+        if any(mark in line for mark in TROUBLE):
+            return lines[i : i + N_LOG_LINES]
+    return lines[-N_LOG_LINES:]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-import orjson
+import msgspec
 
 from stream.messages import Event, EventDecoder, InvalidMessage
 from stream.rows import Row
@@ -110,11 +110,12 @@ def _key(row: Row, event: Event | None) -> bytes | None:
 def label_encoder(settings: Settings) -> Callable[[HeldLabel, float], bytes]:
     """Build what writes a label as its producer would, given when it is due."""
     label = settings.label
+    encode = msgspec.json.Encoder().encode
     if label.time is None:
-        return lambda held, time: orjson.dumps({label.id: held.event_id, label.value: held.value})
+        return lambda held, time: encode({label.id: held.event_id, label.value: held.value})
     name = label.time
     write = _TIME_WRITERS[label.time_format]
-    return lambda held, time: orjson.dumps(
+    return lambda held, time: encode(
         {
             label.id: held.event_id,
             label.value: held.value,

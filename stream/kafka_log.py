@@ -7,6 +7,7 @@ module: Faust consumes for it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 DELIVERY_TIMEOUT_S = 60.0
 BATCH_RECORDS_MAX = 10_000
-POLL_S = 0.2
+POLL_S = 0.05
 
 
 class UnknownTopic(Exception):  # noqa: N818 - what the broker calls it
@@ -46,12 +47,30 @@ class Log:
         self._where = where
 
     def ends(self, topic: str) -> dict[int, tuple[int, int]]:
-        """Tell the first offset and the end offset of each partition."""
-        return {
-            partition: self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=CONNECT_TIMEOUT_S
-            )
+        """Tell the first offset and the end offset of each partition.
+
+        1. Ask for the offsets.
+        2. Fetch the last record of each partition: with it comes the true end. The embedded broker
+           answers the first question with the last *batch's* first offset plus one.
+        """
+        asked = {
+            partition: self._watermarks(topic, partition, timeout=CONNECT_TIMEOUT_S)
             for partition in self._partitions(topic)
+        }
+        probes = {partition: end - 1 for partition, (first, end) in asked.items() if end > first}
+        self._consumer.assign([TopicPartition(topic, *probe) for probe in probes.items()])
+        unanswered, deadline = set(probes), time.monotonic() + CONNECT_TIMEOUT_S
+        while unanswered and time.monotonic() < deadline:
+            for message in self._consumer.consume(BATCH_RECORDS_MAX, POLL_S):
+                _is_end(message)
+                unanswered.discard(_address(message)[0])
+        fetched = {
+            partition: self._watermarks(topic, partition, cached=True) for partition in probes
+        }
+        self._consumer.unassign()
+        return {
+            partition: (first, max(end, fetched.get(partition, (0, 0))[1]))
+            for partition, (first, end) in asked.items()
         }
 
     def read(
@@ -66,14 +85,13 @@ class Log:
         while waiting:
             batch = []
             for message in self._consumer.consume(BATCH_RECORDS_MAX, POLL_S):
-                partition = message.partition()
-                if _is_end(message):
-                    waiting.pop(partition, None)
-                    continue
+                partition, offset = _address(message)
                 end = ends[partition][1]
-                if message.offset() < end:
+                at_end = _is_end(message)
+                if not at_end and offset < end:
                     batch.append(message)
-                if message.offset() >= end - 1:
+                # The end may be a hole (a transaction's marker): then no record has its offset.
+                if offset >= (end if at_end else end - 1):
                     waiting.pop(partition, None)
             if batch:
                 yield batch
@@ -89,6 +107,11 @@ class Log:
             for message in self._consumer.consume(500, POLL_S):
                 if not _is_end(message):
                     yield message
+
+    def _watermarks(self, topic: str, partition: int, **options: Any) -> tuple[int, int]:
+        found = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), **options)
+        assert found is not None, "a timeout raises"
+        return found
 
     def _partitions(self, topic: str) -> list[int]:
         return _require(self._topics, topic, self._where)
@@ -183,6 +206,12 @@ def _require(topics: Mapping[str, list[int]], topic: str, where: str) -> list[in
             "`driftline topics create`, and check app in the configuration"
         )
     return topics[topic]
+
+
+def _address(message: Message) -> tuple[int, int]:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None and offset is not None, "a consumed record has both"
+    return partition, offset
 
 
 def _is_end(message: Message) -> bool:

@@ -131,18 +131,23 @@ class Lane:
         """Absorb what is delivered, until closed."""
         while not self._closed:
             self._arrived.clear()
-            records = self._take()
             async with self._busy:
-                if self._closed:
-                    return
-                if records:
-                    await self._absorb(records)
-                await self._tick()
-            if records:
+                took_records = not self._closed and await self.step()
+            if took_records:
                 # Other lanes' turn: a lane that never has to wait would starve them.
                 await asyncio.sleep(0)
             else:
                 await self._wait()
+
+    async def step(self) -> bool:
+        """Take and commit one batch, if there is one, and what is due; awaits ports only."""
+        records = self._take()
+        if records:
+            await self._absorb(records)
+        outcome = await self.handler.tick(self.position, self._clock.now())
+        if outcome is not None:
+            await self._commit((), outcome)
+        return bool(records)
 
     async def close(self, timeout: float) -> None:
         """Let the batch in flight finish, save what the handler leaves, and stop."""
@@ -163,28 +168,30 @@ class Lane:
         """Take what has been delivered, up to a batch; never waits to fill one."""
         if not self._queue or self.handler.hold(self._queue[0]):
             return ()
-        records = self._queue.popleft()
-        n_taken = len(records)
-        if self._queue and n_taken + len(self._queue[0]) <= self._batch_records_max:
-            records = list(records)
-            while self._queue and len(records) + len(self._queue[0]) <= self._batch_records_max:
-                records += self._queue.popleft()
-            n_taken = len(records)
-        self._n_queued -= n_taken
+        records = self._pop(self.position)
+        while self._queue and len(records) + len(self._queue[0]) <= self._batch_records_max:
+            more = self._pop(records[-1].offset + 1 if records else self.position)
+            records = [*records, *more] if records else more
         self._room.set()
         if self._paused and self._pause is not None and self._n_queued < self._batch_records_max:
             self._paused = False
             self._pause(False)
-        if records[0].offset < self.position:  # A redelivery: it is in the position already.
-            return [record for record in records if record.offset >= self.position]
         return records
+
+    def _pop(self, first: int) -> Sequence[Record]:
+        """Take one delivery, without redelivered records: those below `first`."""
+        records = self._queue.popleft()
+        self._n_queued -= len(records)
+        if records[0].offset >= first:
+            return records
+        return [record for record in records if record.offset >= first]
 
     async def _wait(self) -> None:
         try:
             async with asyncio.timeout(IDLE_TICK_S):
                 await self._arrived.wait()
         except TimeoutError:
-            await self._rest_if_idle()
+            await self.rest_if_idle()
 
     async def _absorb(self, records: Sequence[Record]) -> None:
         first, last = records[0].offset, records[-1].offset
@@ -201,27 +208,22 @@ class Lane:
         self._resting = False
         self._active_at = self._clock.now()
 
-    async def _tick(self) -> None:
-        outcome = await self.handler.tick(self.position, self._clock.now())
-        if outcome is not None:
-            await self._commit((), outcome)
-
     async def _commit(self, records: Sequence[Record], outcome: Outcome) -> None:
         begun = self._clock.now()
         await self._outbox.publish(outcome.messages)
-        if outcome.cut is not None:
-            cut = outcome.cut
+        for cut in outcome.cuts:
             await self._store.cut_version(
-                self.lease, self.position, cut.version_id, cut.meta, cut.blob, cut.keep
+                self.lease, cut.position, cut.version_id, cut.meta, cut.blob, cut.keep
             )
-            self.saved = self.position
-        elif outcome.durable:
+            self.saved = cut.position
+        if outcome.durable:
             await self._store.commit(self.lease, self.position, outcome.changes, outcome.watermark)
             self.saved = self.position
         self._observer.committed(self, records, outcome, self._clock.now() - begun)
         await self._outbox.publish(outcome.announcements)
 
-    async def _rest_if_idle(self) -> None:
+    async def rest_if_idle(self) -> None:
+        """Stop holding watermarks back while there is nothing to do."""
         idle = not self._queue and self._clock.now() - self._active_at > REST_AFTER_S
         if idle and not self._resting and not self._observer.behind(self):
             self._resting = True

@@ -7,10 +7,9 @@ state, the same drift signals under the same ids, and costs microseconds an exam
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
@@ -28,6 +27,9 @@ from stream.settings import VersionSettings
 
 log = logging.getLogger(__name__)
 
+Background = Callable[[Callable[[], Learner]], Awaitable[Learner]]
+"""Runs a function where it does not keep the lanes waiting: `asyncio.to_thread`."""
+
 
 class LearnHandler:
     """Fold the examples of one shard into its learner."""
@@ -40,7 +42,8 @@ class LearnHandler:
         in_force: ModelInForce,
         store: VersionStore,
         versions: VersionSettings,
-        trusted: Collection[str] = (),
+        trusted: Collection[str],
+        in_background: Background,
     ) -> None:
         self._shard = shard
         self._fresh = fresh
@@ -48,6 +51,7 @@ class LearnHandler:
         self._store = store
         self._versions = versions
         self._trusted = trusted
+        self._in_background = in_background
         self.learner: Learner | None = None
         self.cut_bytes = 0
         self.cut_at = float("-inf")
@@ -68,7 +72,10 @@ class LearnHandler:
         ids = await self._store.version_ids()
         for version_id in ids:
             try:
-                return await load_version(self._store, version_id, self._trusted), version_id
+                learner = await load_version(
+                    self._store, version_id, self._trusted, self._in_background
+                )
+                return learner, version_id
             except CheckpointCorrupt as error:
                 log.error("version %s is not used: %s", version_id, error)
         if ids:
@@ -76,31 +83,41 @@ class LearnHandler:
         return self._fresh(), None
 
     async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
-        """Learn a batch; cut a version if one is due."""
-        learner = self.learner
-        assert learner is not None, "absorb before open"
+        """Learn a batch; cut versions where they are due."""
+        assert self.learner is not None, "absorb before open"
+        outcome = Outcome(durable=False, counts=Counter())
+        start = 0
+        while start < len(records):
+            # Versions by count are cut at multiples of every_n, whatever the batches: a rerun cuts
+            # the same ones.
+            every_n = self._versions.every_n
+            boundary = (records[start].offset // every_n + 1) * every_n
+            end = start
+            while end < len(records) and records[end].offset < boundary:
+                end += 1
+            self._learn(self.learner, records[start:end], outcome)
+            if self.learner.position == boundary:
+                self._cut(self.learner, CutReason.COUNT, now, outcome)
+            start = end
+        self._cut_if_late(self.learner, now, outcome)
+        return outcome
+
+    def _learn(self, learner: Learner, records: Sequence[Record], outcome: Outcome) -> None:
         examples = [decode_example(record.value or b"") for record in records]
         learned = learner.absorb(examples, [record.offset for record in records])
-        outcome = Outcome(durable=False, counts=Counter())
         for signal in learned.drifts:
             body = encode_drift(signal, self._shard, learner.lineage)
             outcome.messages.append(Message(topics.DRIFT.name, 0, SHARD_KEY, body))
             outcome.counts["drift", f"{signal.kind}/{signal.level}/{signal.direction}"] += 1
         outcome.counts["learned"] += learned.n_learned
         outcome.counts["redelivered_examples"] += learned.n_redelivered
-        n_since = learner.position - self._cut_position
-        if n_since >= self._versions.every_n:
-            self._cut(learner, CutReason.COUNT, now, outcome)
-        else:
-            self._cut_if_late(learner, now, outcome)
-        return outcome
 
     async def tick(self, position: int, now: float) -> Outcome | None:
         """Cut a version if the last one is old and something was learned since."""
         assert self.learner is not None, "tick before open"
         outcome = Outcome(durable=False, counts=Counter())
         self._cut_if_late(self.learner, now, outcome)
-        return outcome if outcome.cut else None
+        return outcome if outcome.cuts else None
 
     def hold(self, records: Sequence[Record]) -> bool:
         """Never: examples depend on no other lane."""
@@ -129,7 +146,9 @@ class LearnHandler:
             libraries=checkpoint.libraries(),
         )
         self.cut_bytes = len(blob)
-        outcome.cut = Cut(meta.id, checkpoint.encode_meta(meta), blob, self._versions.keep)
+        outcome.cuts.append(
+            Cut(meta.id, learner.position, checkpoint.encode_meta(meta), blob, self._versions.keep)
+        )
         body = {"event": "cut", "shard": self._shard, **msgspec.to_builtins(meta)}
         outcome.announcements.append(Message(topics.VERSIONS.name, 0, SHARD_KEY, encode_json(body)))
         outcome.counts["versions"] += 1
@@ -145,9 +164,9 @@ class LearnHandler:
 
 
 async def load_version(
-    store: VersionStore, version_id: str, trusted: Collection[str] = ()
+    store: VersionStore, version_id: str, trusted: Collection[str], in_background: Background
 ) -> Learner:
-    """Read, verify and rebuild a version, off the event loop: a forest takes seconds.
+    """Read, verify and rebuild a version; in the background, since a forest takes seconds.
 
     Raises
     ------
@@ -157,6 +176,6 @@ async def load_version(
         If it is not in the store (any more).
     """
     meta, blob = await store.read_version(version_id)
-    return await asyncio.to_thread(
-        checkpoint.decode, checkpoint.decode_meta(meta), blob, trusted_modules=trusted
+    return await in_background(
+        lambda: checkpoint.decode(checkpoint.decode_meta(meta), blob, trusted_modules=trusted)
     )

@@ -30,9 +30,10 @@ class Message(NamedTuple):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """A version to store with the position that it was cut at."""
+    """A version to store, with the lane's position that it was cut at; `keep` thins old ones."""
 
     version_id: str
+    position: int
     meta: bytes
     blob: bytes
     keep: int
@@ -51,7 +52,7 @@ class Outcome(msgspec.Struct):
     announcements: list[Message] = []
     changes: dict[str, bytes | None] = {}
     watermark: float | None = None
-    cut: Cut | None = None
+    cuts: list[Cut] = []
     durable: bool = True
     counts: dict[str | tuple[str, str], int] = {}
     label_delays: list[float] = []

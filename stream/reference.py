@@ -21,9 +21,10 @@ NAME = "NAME"
 _INTRODUCTION = """\
 # Configuration
 
-One file, `driftline.toml` in the current folder unless `--config` or `DRIFTLINE_CONFIG` names another
-or a shipped preset ({presets}). Begin with `driftline config show fraud > driftline.toml` and check with
-`driftline config check`. Environment variables win over the file; unknown keys are refused.
+One file, `driftline.toml` in the current folder unless `--config` or `DRIFTLINE_CONFIG` names
+another or a shipped preset ({presets}). Begin with `driftline config show fraud > driftline.toml`
+and check with `driftline config check`. Environment variables win over the file; unknown keys are
+refused.
 
 Durations are seconds, or text: `250ms`, `90s`, `15m`, `12h`, `7d`, `1h30m`.
 

@@ -40,8 +40,9 @@ def fold(
 
 
 def _check_no_gap(position: int, offsets: Sequence[int]) -> None:
-    if offsets[0] != position or offsets[-1] - offsets[0] != len(offsets) - 1:
-        raise LogIncomplete(
-            f"the examples log has no record {position} (the next is {offsets[0]}): it was cut "
-            "off or is another log. Its retention must be unlimited (retention.ms=-1)"
-        )
+    for expected, offset in enumerate(offsets, position):
+        if offset != expected:
+            raise LogIncomplete(
+                f"the examples log has no record {expected} (the next is {offset}): it was cut "
+                "off. Its retention must be unlimited (retention.ms=-1)"
+            )

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-import orjson
+import msgspec
 
 from models.types import Task
 from stream.settings import LabelSettings, Settings
@@ -62,7 +62,9 @@ class Source:
     @property
     def n_bytes_read(self) -> int:
         """How much of the file has been read."""
-        return self._raw.tell() if self.n_bytes is not None else 0
+        if self.n_bytes is None:
+            return 0
+        return self.n_bytes if self._raw.closed else self._raw.tell()
 
 
 @contextmanager
@@ -106,13 +108,13 @@ def _reader_of(path: Path) -> Callable[[BinaryIO, Settings, bool], Iterator[Row]
 
 
 def read_csv(lines: BinaryIO, settings: Settings, add_id: bool = False) -> Iterator[Row]:
-    """Split the rows of a CSV file with a header; the columns are the configured fields.
+    r"""Split the rows of a CSV file with a header; the columns are the configured fields.
 
     Examples
     --------
     >>> from stream.settings import EventSettings
     >>> settings = Settings(event=EventSettings(features={"amount": {}}))
-    >>> next(read_csv(io.BytesIO(b"id,amount,label,shop\\n7,1.5,1,x\\n"), settings))
+    >>> next(read_csv(io.BytesIO(b"id,amount,label,shop\n7,1.5,1,x\n"), settings))
     Row(event=b'{"id":"7","amount":1.5}', event_id='7', entity=None, label=1, label_time=None)
     """
     text = io.TextIOWrapper(lines, encoding="utf-8-sig", newline="")
@@ -165,7 +167,7 @@ class _CsvSplitter:
         label_time = self._cell(cells, self._label_time, self._to_time)
         entity = event.get(self._entity) if self._entity is not None else None
         entity = None if entity is None else str(entity)
-        return Row(orjson.dumps(event), event.get(self._id), entity, label, label_time)
+        return Row(msgspec.json.encode(event), event.get(self._id), entity, label, label_time)
 
     @staticmethod
     def _cell(cells: list[str], i: int | None, convert: Callable[[str], Cell]) -> Cell:
@@ -190,7 +192,7 @@ def _check_columns(columns: Iterable[str], settings: Settings, numbered: bool) -
 
 
 def read_jsonl(lines: BinaryIO, settings: Settings, add_id: bool = False) -> Iterator[Row]:
-    """Split the lines of a JSONL file: objects pass as they are, without their label.
+    r"""Split the lines of a JSONL file: objects pass as they are, without their label.
 
     What is not an object passes too: the worker has a dead letter for it.
 
@@ -198,7 +200,7 @@ def read_jsonl(lines: BinaryIO, settings: Settings, add_id: bool = False) -> Ite
     --------
     >>> from stream.settings import EventSettings
     >>> settings = Settings(event=EventSettings(features={"amount": {}}))
-    >>> next(read_jsonl(io.BytesIO(b'{"id": 7, "amount": 1.5, "label": 1}\\n'), settings))
+    >>> next(read_jsonl(io.BytesIO(b'{"id": 7, "amount": 1.5, "label": 1}\n'), settings))
     Row(event=b'{"id":7,"amount":1.5}', event_id=7, entity=None, label=1, label_time=None)
     """
     event, label = settings.event, settings.label
@@ -206,8 +208,8 @@ def read_jsonl(lines: BinaryIO, settings: Settings, add_id: bool = False) -> Ite
     apart = [label.value, label.time] if own_time else [label.value]
     for i, line in enumerate(filter(None, map(bytes.strip, lines))):
         try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            value = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             value = None
         if not isinstance(value, dict):
             yield Row(line, None, None)
@@ -219,7 +221,7 @@ def read_jsonl(lines: BinaryIO, settings: Settings, add_id: bool = False) -> Ite
             value = {event.id: i, **value}
         if numbered or any(name in value for name in apart):
             kept = {name: cell for name, cell in value.items() if name not in apart}
-            line = orjson.dumps(kept)  # noqa: PLW2901 - the event without its label
+            line = msgspec.json.encode(kept)  # noqa: PLW2901 - the event without its label
         entity = value.get(event.entity) if event.entity is not None else None
         event_id = value.get(event.id)
         yield Row(

@@ -6,6 +6,7 @@ to them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from models.stores.base import Store
 from stream import topics
 from stream.label import LabelHandler
 from stream.lane import Lane
-from stream.learn import LearnHandler, load_version
+from stream.learn import Background, LearnHandler, load_version
 from stream.learners import new_learner
 from stream.messages import EventDecoder, LabelDecoder
 from stream.metrics import WorkerMetrics
@@ -50,6 +51,7 @@ class Worker:
         highwater: Callable[[str, int], int | None],
         pause: Callable[[str, int, bool], None],
         metrics: WorkerMetrics | None = None,
+        in_background: Background = asyncio.to_thread,
     ) -> None:
         self.settings = settings
         self.metrics = metrics or WorkerMetrics()
@@ -58,6 +60,7 @@ class Worker:
         self._clock = clock
         self._highwater = highwater
         self._pause = pause
+        self._in_background = in_background
         self._trusted = trusted_modules(settings.model.pipeline)
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
@@ -87,6 +90,11 @@ class Worker:
         )
         self._lanes[lane.name] = (lane, topic, partition)
         return lane, position
+
+    def forget_lane(self, lane: Lane) -> None:
+        """Drop the references to a lane that left."""
+        if self._lanes.get(lane.name, (None,))[0] is lane:
+            del self._lanes[lane.name]
 
     def forget_lanes(self) -> None:
         """Drop the lanes' gauges and references after they were closed."""
@@ -126,6 +134,7 @@ class Worker:
             store=self._store,
             versions=settings.versions,
             trusted=self._trusted,
+            in_background=self._in_background,
         )
 
     def _pauser(self, topic: str, partition: int) -> Callable[[bool], None]:
@@ -169,7 +178,9 @@ class Worker:
         newest = await self._store.newest_version()
         if newest is not None and newest != self.model.version:
             try:
-                learner = await load_version(self._store, newest, self._trusted)
+                learner = await load_version(
+                    self._store, newest, self._trusted, self._in_background
+                )
             except CheckpointCorrupt as error:
                 log.error("version %s is not used, scoring goes on with %s: %s",
                           newest, self.model.version, error)  # fmt: skip

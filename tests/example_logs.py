@@ -112,4 +112,13 @@ def absorb_in(
 
 def everything(learner: Learner) -> tuple[object, ...]:
     """What two learners must agree on to be the same, bit for bit."""
-    return (learner.n_learned, learner.metrics(), learner.fingerprint(), learner.task)
+    watch = learner._drift
+    return (
+        learner.n_learned,
+        learner.metrics(),
+        learner.fingerprint(),
+        learner._probes,
+        [(window.n, window.total) for window in (watch._warning, watch._drift)],
+        [(window.adwin.width, window.adwin.total) for window in (watch._warning, watch._drift)],
+        learner._seen._origins,
+    )

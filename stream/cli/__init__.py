@@ -19,7 +19,6 @@ commands: help and completion must answer at once.
 
 from __future__ import annotations
 
-import importlib.util
 from importlib import metadata
 from typing import Annotated
 
@@ -27,6 +26,7 @@ import typer
 
 from stream.cli import (
     config,
+    demo,
     evaluate,
     produce,
     reconcile,
@@ -63,9 +63,7 @@ for command in (
 ):
     app.command(no_args_is_help=command in (produce.produce, tail.tail, evaluate.evaluate))(command)
 
-# The worker and the demo are another part's; the rest of the commands work without them.
-if importlib.util.find_spec("stream.cli.run") is not None:
-    importlib.import_module("stream.cli.run").register(app)
+demo.register(app)
 
 
 def _version(asked: bool) -> None:

@@ -29,6 +29,7 @@ ConfigOption = Annotated[
         show_default=False,
     ),
 ]
+PIPE_WIDTH = 240
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -44,7 +45,9 @@ def load(config: str | None, overrides: dict[str, Any] | None = None) -> Setting
 
 def out() -> Console:
     """Return the console of results: stdout as it is now, which tests may have replaced."""
-    return Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    # In a pipe or a log nothing has to fit a window, and a shortened name can't be searched for.
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(file=sys.stdout, soft_wrap=True, highlight=False, width=width)
 
 
 def notes() -> Console:

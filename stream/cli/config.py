@@ -71,7 +71,9 @@ def _summary(settings: Settings, pipeline: str) -> Table:
     table.add_row("app", settings.app)
     table.add_row("kafka", f"{settings.kafka.bootstrap} ({settings.kafka.security_protocol})")
     table.add_row("redis", without_password(settings.redis.url))
-    table.add_row("events", f"id {event.id}, time {event.time or 'of Kafka'}, entity {event.entity}")
+    table.add_row(
+        "events", f"id {event.id}, time {event.time or 'of Kafka'}, entity {event.entity}"
+    )
     table.add_row("features", f"{len(event.features)}: {features}")
     table.add_row("labels", f"id {label.id}, value {label.value}, time {label.time or 'of Kafka'}")
     table.add_row("model", f"{settings.model.task}, {settings.model.pipeline}: {pipeline}")

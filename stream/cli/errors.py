@@ -64,7 +64,7 @@ class CommandError(Exception):
 class ExplainingGroup(TyperGroup):
     """The root of the commands: prints known errors on stderr and exits with 1."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
@@ -115,7 +115,7 @@ def _kafka_trouble(error: BaseException, names: set[str], settings: Any) -> str 
 
 
 def _librdkafka_trouble(error: BaseException, settings: Any) -> str | None:
-    reason = error.args[0] if error.args else None
+    reason: Any = error.args[0] if error.args else None
     name = reason.name() if hasattr(reason, "name") else ""
     if name == "_AUTHENTICATION":
         return _login(reason)

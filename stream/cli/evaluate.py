@@ -32,6 +32,7 @@ ERROR_SUFFIX = "_error_max"
 
 def evaluate(
     file: FileArgument,
+    *,
     config: ConfigOption = None,
     pipeline: Annotated[
         str | None,
@@ -58,7 +59,7 @@ def evaluate(
     cover all rows, rolling ones the last model.rolling_n; baselines repeat the previous label or
     always say the commonest one: a model that does not beat them has learned nothing.
 
-    Examples:
+    For example:
 
       driftline evaluate elec2.csv.gz -c elec2 --add-id --frozen-after 0.1
 
@@ -72,7 +73,9 @@ def evaluate(
     settings = load(config, overrides)
     freeze_at = _freeze_at(file, frozen_after, limit)
     evaluation = Evaluation(
-        settings, new_learner(settings), schedule_of(settings, label_delay, label_delay_events),
+        settings,
+        new_learner(settings),
+        schedule_of(settings, label_delay, label_delay_events),
         freeze_at,
     )
     started = time.perf_counter()

@@ -45,8 +45,9 @@ AddIdOption = Annotated[
 ]
 
 
-def produce(  # noqa: PLR0913 - a command's options
+def produce(
     file: FileArgument,
+    *,
     config: ConfigOption = None,
     rate: Annotated[
         float | None,
@@ -70,7 +71,7 @@ def produce(  # noqa: PLR0913 - a command's options
     at once or after the delay, and whatever is still held when the file ends is published then.
     Rows that the worker will refuse are published too, and counted in the summary.
 
-    Examples:
+    For example:
 
       driftline produce transactions.csv.gz -c fraud --label-delay 7d
 
@@ -96,7 +97,15 @@ def produce(  # noqa: PLR0913 - a command's options
         started = time.perf_counter()
         interrupted = False
         try:
-            _publish(feed, source, publisher, settings, (offset_rows, limit), rate, quiet=as_json)
+            _publish(
+                feed,
+                source,
+                publisher,
+                settings,
+                window=(offset_rows, limit),
+                rate=rate,
+                quiet=as_json,
+            )
         except KeyboardInterrupt:
             notes().print("interrupted: publishing what is queued")
             interrupted = True
@@ -126,14 +135,14 @@ def schedule_of(settings: Settings, delay: str, delay_events: int | None) -> Any
     return label_schedule(delay_s, delay_events)
 
 
-def _publish(  # noqa: PLR0913 - one loop with its parts
+def _publish(
     feed: Feed,
     source: Source,
     publisher: Publisher,
     settings: Settings,
+    *,
     window: tuple[int, int | None],
     rate: float | None,
-    *,
     quiet: bool,
 ) -> None:
     from stream.topics import EVENTS, LABELS

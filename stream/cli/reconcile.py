@@ -1,4 +1,4 @@
-"""`driftline reconcile`: does what came in equal what came out?"""
+"""`driftline reconcile`: compare what came in with what came out, to the unit."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def tail(
 
     Alerts are red, drift is yellow or red, dead letters show their reason and the original record.
 
-    Examples:
+    For example:
 
       driftline tail alerts -c fraud
 
@@ -159,11 +159,11 @@ def _number(value: Any) -> str:
 
 
 def _object(value: bytes | None) -> dict[str, Any] | None:
-    import orjson
+    import msgspec
 
     try:
-        body = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
+        body = msgspec.json.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 

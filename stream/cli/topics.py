@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
@@ -72,25 +72,30 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     Example: driftline topics list -c fraud
     """
+    from stream.kafka_log import open_log
     from stream.topics import TOPICS
 
     settings = load(config)
+    rows = [(topic, topic.full_name(settings.app)) for topic in TOPICS]
     with admin_client(settings) as admin:
         existing = _partitions_on_broker(admin)
+    with open_log(settings.kafka) as log:
         records = {
-            topic.name: _n_records(admin, topic.full_name(settings.app), existing)
-            for topic in TOPICS
+            topic.name: sum(end - first for first, end in log.ends(name).values())
+            for topic, name in rows
+            if name in existing
         }
-    rows = [(topic, topic.full_name(settings.app)) for topic in TOPICS]
     if as_json:
         print_json(
             {
-                name: {"partitions": existing.get(name), "records": records[topic.name]}
+                name: {"partitions": existing.get(name), "records": records.get(topic.name)}
                 for topic, name in rows
             }
         )
         return
-    table = Table("topic", "partitions", "records", "key", "value", "written by", "read by")
+    table = Table(
+        "topic", "partitions", "records", "key", "value", "written by", "read by", box=None
+    )
     for topic, name in rows:
         n_partitions = existing.get(name)
         shown = "[red]missing[/red]" if n_partitions is None else str(n_partitions)
@@ -100,7 +105,7 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def create_topics(settings: Settings) -> list[TopicState]:
-    """Create what is missing and tell what is there now; other creators may run at the same time."""
+    """Create what is missing and tell what is there; others may create at the same time."""
     from kafka.errors import TopicAlreadyExistsError
 
     from stream.topics import TOPICS
@@ -148,18 +153,6 @@ def _partitions_on_broker(admin: KafkaAdminClient) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
 
 
-def _n_records(admin: KafkaAdminClient, name: str, existing: dict[str, int]) -> int:
-    from kafka import TopicPartition
-    from kafka.admin import OffsetSpec
-
-    partitions = [TopicPartition(name, i) for i in range(existing.get(name, 0))]
-    if not partitions:
-        return 0
-    first = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
-    last = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-    return sum(last[partition].offset - first[partition].offset for partition in partitions)
-
-
 def _report(state: TopicState) -> dict[str, Any]:
     return {
         "partitions": state.existing,
@@ -173,5 +166,7 @@ def _sentence(state: TopicState) -> str:
     if state.created:
         return f"created  {state.name} ({state.configured} partitions)"
     if state.has_too_few:
-        return f"[red]too few  {state.name}: {state.existing} of {state.configured} partitions[/red]"
+        return (
+            f"[red]too few  {state.name}: {state.existing} of {state.configured} partitions[/red]"
+        )
     return f"exists   {state.name} ({state.existing} partitions)"

@@ -37,7 +37,15 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json([msgspec.to_builtins(meta) for meta in metas])
         return
     table = Table(box=None)
-    for title in ("version", "cut", "why", "learned", "size", "metrics, last window", "fingerprint"):
+    for title in (
+        "version",
+        "cut",
+        "why",
+        "learned",
+        "size",
+        "metrics, last window",
+        "fingerprint",
+    ):
         table.add_column(title, justify="right" if title in ("learned", "size") else "left")
     for meta in metas:
         table.add_row(
@@ -126,5 +134,5 @@ def _when(seconds: float) -> str:
 
 def _in_short(meta: VersionMeta) -> str:
     rolling = meta.metrics.get("rolling", {})
-    shown = [name for name in ("accuracy", "roc_auc", "pr_auc", "macro_f1", "mae", "r2")]
+    shown = ("accuracy", "roc_auc", "pr_auc", "macro_f1", "mae", "r2")
     return ", ".join(f"{name} {rolling[name]:.3f}" for name in shown if name in rolling)

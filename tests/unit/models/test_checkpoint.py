@@ -94,9 +94,7 @@ def resealed(meta: VersionMeta, blob: bytes) -> VersionMeta:
         ({"fingerprint": "f" * 16}, "fingerprint"),
     ],
 )
-def test_a_version_that_is_not_what_it_says_is_refused(
-    changes: dict[str, Any], says: str
-) -> None:
+def test_a_version_that_is_not_what_it_says_is_refused(changes: dict[str, Any], says: str) -> None:
     """The message names the difference, both sides, and a way out."""
     meta, blob = cut(learned("logistic", Task.BINARY))
     with pytest.raises(CheckpointCorrupt, match=says) as refusal:

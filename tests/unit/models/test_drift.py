@@ -88,7 +88,7 @@ def test_before_and_after_are_the_means_beside_the_cut(seed: int) -> None:
     )
     for error in errors[: first.position + 1]:
         reference.update(error)
-    cut = first.position + 1 - reference.width
+    cut = first.position + 1 - int(reference.width)
     assert first.before == pytest.approx(sum(errors[:cut]) / cut)
     after = errors[cut : first.position + 1]
     assert first.after == pytest.approx(sum(after) / len(after))
@@ -125,6 +125,7 @@ def test_a_signal_names_the_example_that_tripped_it() -> None:
     watch = DriftWatch(SETTINGS, what="error")
     positions = range(7_000, 7_000 + len(errors))
     signals = watch.observe_many(errors, positions, [p * 2.0 for p in positions])
-    assert signals and all(signal.event_time == signal.position * 2.0 for signal in signals)
+    assert signals
+    assert all(signal.event_time == signal.position * 2.0 for signal in signals)
     assert signals[0].position > 7_000 + 400
     assert signals[0].what == "error"

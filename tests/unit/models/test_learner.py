@@ -76,9 +76,7 @@ class TestFold:
         assert everything(learner) == everything(expected)
         assert drifts == expected_drifts
 
-    def test_a_dump_at_any_point_goes_on_exactly(
-        self, case: tuple[str, Task, list[Any]]
-    ) -> None:
+    def test_a_dump_at_any_point_goes_on_exactly(self, case: tuple[str, Task, list[Any]]) -> None:
         """Predictions on unseen events agree as well, after both have learned on."""
         name, task, log = case
         expected, _ = undisturbed(case)
@@ -111,7 +109,8 @@ class TestFold:
         for example in log:
             model.learn_one(example.features, example.label, w=example.weight)
         for example in log:
-            assert learner.score(example.features) == model.predict_proba_one(example.features)[True]
+            x = example.features
+            assert learner.score(x) == model.predict_proba_one(x)[True]
 
 
 class TestCrashes:
@@ -146,9 +145,6 @@ class TestCrashes:
         log = make_log(name, task, 120)
         expected, _ = undisturbed((name, task, log))
         published: list[Any] = []
-        for lane in ("labels/0", "labels/1"):
-            own = [example for example in log if example.origin == lane]
-            assert own
         # A lane's batch of four shares a floor; it may be published again until the next begins.
         for i, example in enumerate(log):
             published.append(example)
@@ -225,7 +221,7 @@ class TestFailures:
         log = make_log("logistic", Task.BINARY, 10)
         poisoned = msgspec.structs.replace(log[6], features={"a": "poison"})
         learner = Learner(Fragile(), Task.BINARY)
-        with pytest.raises(LearnFailed, match=r"'e6' at offset 106 .*TypeError: no number") as raised:
+        with pytest.raises(LearnFailed, match=r"'e6' at offset 106 .*no number") as raised:
             learner.absorb([*log[:6], poisoned], range(100, 107))
         assert isinstance(raised.value.__cause__, TypeError)
         for action in (learner.dump, lambda: learner.absorb(log, range(10))):

@@ -70,7 +70,8 @@ def test_nothing_shipped_depends_on_the_hash_seed() -> None:
             check=True,
         )
         said.append(run.stdout)
-    assert said[0] and said[0] == said[1] == said[2]
+    assert said[0]
+    assert said[0] == said[1] == said[2]
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:

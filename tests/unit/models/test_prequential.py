@@ -180,7 +180,8 @@ def test_with_one_class_missing_a_ranking_is_absent() -> None:
     """No positive yet: no ROC area, rather than a flattering or a damning one."""
     prequential = observed(Task.BINARY, [False, False], [0.1, 0.2], [])
     values = prequential.values()
-    assert "roc_auc" not in values["total"] and "pr_auc" not in values["rolling"]
+    assert "roc_auc" not in values["total"]
+    assert "pr_auc" not in values["rolling"]
     assert values["total"]["accuracy"] == 1.0
 
 

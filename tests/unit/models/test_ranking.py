@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from models.ranking import (
     N_BINS,
+    Flags,
+    Floats,
     ScoreHistogram,
     average_precision,
     bins_of,
@@ -51,7 +53,7 @@ def average_precision_by_definition(pairs: list[tuple[bool, float]]) -> float | 
 
 def arrays(
     pairs: list[tuple[bool, float]],
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+) -> tuple[Flags, Floats]:
     truths, scores = zip(*pairs, strict=True)
     return np.array(truths, dtype=np.bool_), np.array(scores, dtype=np.float64)
 
@@ -97,7 +99,8 @@ def test_bins_never_fall_as_scores_rise(scores: list[float]) -> None:
     """Order survives binning, so the ranking figures can only lose ties, never order."""
     bins = bins_of(np.array(sorted(scores)))
     assert (np.diff(bins) >= 0).all()
-    assert 0 <= bins.min() and bins.max() < N_BINS
+    assert bins.min() >= 0
+    assert bins.max() < N_BINS
 
 
 def test_a_histogram_is_small_when_pickled_and_comes_back_whole() -> None:

@@ -1,0 +1,11 @@
+"""Measurements, each printed as a table: run them with `python -m benchmarks.<name>`.
+
+    throughput   the worker against its peers on one broker, its latency, where its time goes
+    outbox       ways to publish a batch
+    learner      what the learner costs above River's own calls
+    fraud        how well the fraud pipeline does
+
+Parts of `throughput`: `broker` (where to run), `elec2` (the records), `contender` (what a peer is
+told and reports), `peer_*` (the peers, each a process), `worker` (the worker as a process),
+`latency` (paced load), `hotspots` and `sampled_worker` (the profile), `report` (the tables).
+"""

@@ -1,0 +1,91 @@
+"""What each contender is told on its command line, and the line of JSON that it answers with."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from typing import NoReturn, Self
+
+import msgspec
+from river import linear_model, preprocessing
+
+POSITIVE = "UP"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """The records to work through."""
+
+    bootstrap: str
+    events: str
+    labels: str
+    scores: str
+    n: int
+
+    @classmethod
+    def from_command_line(cls) -> Self:
+        """Read the job that `run_contender` passed."""
+        return msgspec.json.decode(sys.argv[1], type=cls)
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a contender did and how long it took, from its first record on."""
+
+    n: int
+    """Events worked through (each with its label, where labels are read)."""
+    learned: int
+    lost: int
+    """Labels that met no event."""
+    seconds: float
+    cpu_s: float
+    n_early: int = 0
+    """Labels that came before their events and were kept for them."""
+
+    @property
+    def rate(self) -> float:
+        """Records learned per second."""
+        return self.learned / self.seconds
+
+    @property
+    def rate_handled(self) -> float:
+        """Records worked through per second, learned or not."""
+        return self.n / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU time of the process per record, all threads."""
+        return 1e6 * self.cpu_s / self.n
+
+
+def pipeline() -> preprocessing.StandardScaler:
+    """The model of every contender."""
+    return preprocessing.StandardScaler() | linear_model.LogisticRegression()
+
+
+class Stopwatch:
+    """Wall and CPU time since the first record."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._cpu = 0.0
+
+    def start(self) -> None:
+        """Begin, if it has not begun."""
+        if self._began is None:
+            self._began = time.perf_counter()
+            self._cpu = _cpu_s()
+
+    def answer(self, job: Job, *, learned: int, lost: int = 0, n_early: int = 0) -> NoReturn:
+        """Write the result and end the process at once: shutting down is not measured."""
+        assert self._began is not None, "no record came"
+        seconds, cpu_s = time.perf_counter() - self._began, _cpu_s() - self._cpu
+        result = Result(job.n, learned, lost, seconds, cpu_s, n_early)
+        print(json.dumps(msgspec.to_builtins(result)), flush=True)
+        os._exit(0)
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime

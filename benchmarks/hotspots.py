@@ -1,0 +1,141 @@
+"""Where a worker's CPU time goes: sampled stacks sorted into a few buckets."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.processes import WorkerProcess, time_backlog
+
+Frame = tuple[str, str]
+WRITE_TIMEOUT_S = 20.0
+
+
+class Rule(NamedTuple):
+    """A frame's file and function (parts of them) that put a sample into a bucket."""
+
+    bucket: str
+    file: str
+    function: str = ""
+
+
+# From the innermost frame outwards, the first frame that any rule fits decides. What is not ours
+# shows under what called it; only a stack without any of OURS is sorted by LIBRARIES.
+OURS = (
+    Rule("score: River", "models/learner.py", "Learner.score_many"),
+    Rule("learn: River", "models/learner.py", "Learner._learn"),
+    Rule("learn: drift", "models/drift.py"),
+    Rule("learn: metrics", "models/prequential.py"),
+    Rule("learn: metrics", "models/ranking.py"),
+    Rule("learn: skip redeliveries", "models/learner.py", "SeenOffsets"),
+    Rule("learn: skip redeliveries", "models/learner.py", "Learner._admit"),
+    Rule("learn: other", "models/learner.py"),
+    Rule("learn: cut versions", "models/checkpoint.py"),
+    Rule("learn: cut versions", "models/pickling.py"),
+    Rule("learn: decode", "stream/learn.py", "LearnHandler.absorb"),
+    Rule("learn: other", "stream/learn.py"),
+    Rule("score: decode", "stream/score.py", "ScoreHandler._decode"),
+    Rule("score: pending to Redis", "models/stores/redis.py", "RedisStore.put_pending"),
+    Rule("score: encode pending", "stream/score.py", "ScoreHandler.absorb"),
+    Rule("score: encode pending", "stream/score.py", "ScoreHandler._score"),
+    Rule("score: encode scores", "stream/score.py", "ScoreHandler._publish"),
+    Rule("score: other", "stream/score.py"),
+    Rule("label: decode", "stream/label.py", "LabelHandler._decode_all"),
+    Rule("label: claim in Redis", "models/stores/redis.py", "RedisStore.claim"),
+    Rule("label: claim in Redis", "stream/label.py", "LabelHandler._claim"),
+    Rule("label: claim in Redis", "stream/label.py", "LabelHandler._own_claim"),
+    Rule("label: join, encode examples", "stream/label.py"),
+    Rule("all: publish", "stream/outbox.py"),
+    Rule("all: own metrics", "stream/metrics.py"),
+)
+LIBRARIES = (
+    Rule("all: commit to Redis", "models/stores/redis.py"),
+    Rule("all: commit to Redis", "redis/"),
+    Rule("all: publish", "aiokafka/producer/"),
+    Rule("all: consume", "aiokafka/consumer/"),
+    Rule("all: consume", "aiokafka/record/"),
+    Rule("all: Kafka connection", "aiokafka/"),
+    Rule("all: own metrics", "prometheus_client/"),
+    Rule("all: deliver (Faust)", "faust/"),
+    Rule("all: deliver (Faust)", "mode/"),
+    Rule("all: deliver (Faust)", "stream/batching.py"),
+    Rule("all: lanes", "stream/"),
+)
+OTHER = "event loop, other"
+
+
+class Hotspots(NamedTuple):
+    """Microseconds of CPU per record by bucket; and, counted in them, garbage collection."""
+
+    buckets: dict[str, float]
+    gc_us: float
+    total_us: float
+    n_samples: int
+    functions: dict[str, float]
+
+
+def profile_backlog(bootstrap: str, redis_url: str, app: str, n: int) -> Hotspots:
+    """Work off a backlog with the sampled worker."""
+    module = "benchmarks.sampled_worker"
+    with (
+        tempfile.TemporaryDirectory(prefix="driftline-bench-") as folder,
+        WorkerProcess(bootstrap, redis_url, app, module=module) as worker,
+    ):
+        worker.await_ready()
+        worker.tell("reset")
+        result = time_backlog(worker, n)
+        file = Path(folder) / "stacks.json"
+        worker.tell(str(file))
+        content = _read_when_written(file)
+    return sort_stacks(
+        [(count, [(f, q) for f, q in stack]) for count, stack in content["stacks"]],
+        cpu_us=result.cpu_us,
+        gc_us=1e6 * content["gc_s"] / n,
+    )
+
+
+def sort_stacks(
+    stacks: Sequence[tuple[int, Sequence[Frame]]], *, cpu_us: float, gc_us: float
+) -> Hotspots:
+    """Share the CPU time per record out to the buckets."""
+    by_bucket: Counter[str] = Counter()
+    by_function: Counter[str] = Counter()
+    for count, stack in stacks:
+        by_bucket[_bucket(stack)] += count
+        file, function = stack[0]
+        by_function[f"{'/'.join(file.split('/')[-2:])}: {function}"] += count
+    n = by_bucket.total()
+    return Hotspots(
+        {name: cpu_us * count / n for name, count in by_bucket.most_common()},
+        gc_us,
+        cpu_us,
+        n,
+        {name: cpu_us * count / n for name, count in by_function.most_common(25)},
+    )
+
+
+def _bucket(stack: Sequence[Frame]) -> str:
+    for rules in (OURS, LIBRARIES):
+        for file, function in stack:
+            for rule in rules:
+                if rule.file in file and rule.function in function:
+                    return rule.bucket
+    return OTHER
+
+
+def _read_when_written(file: Path) -> dict[str, object]:
+    deadline = time.monotonic() + WRITE_TIMEOUT_S
+    while True:
+        try:
+            content: dict[str, object] = json.loads(file.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return content

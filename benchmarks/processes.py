@@ -1,0 +1,174 @@
+"""Run each contender in a process of its own, and read what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+
+from benchmarks.contender import Job, Result
+from stream.embedded import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTENDER_TIMEOUT_S = 600.0
+STALL_TIMEOUT_S = 60.0
+POLL_S = 0.1
+LOG_LINES = 25
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class ContenderFailed(Exception):
+    """A contender ended without a result; the message carries its last words."""
+
+
+def run_contender(module: str, job: Job) -> Result:
+    """Run a peer and give its result."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", msgspec.json.encode(job).decode()]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=CONTENDER_TIMEOUT_S, check=False
+    )
+    lines = done.stdout.splitlines()
+    if done.returncode != 0 or not lines:
+        raise ContenderFailed(f"{module} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return msgspec.json.decode(lines[-1], type=Result)
+
+
+class WorkerProcess:
+    """A Driftline worker of the elec2 configuration, and what it says of itself.
+
+    Parameters
+    ----------
+    module
+        What to run: `stream`, or `benchmarks.sampled_worker` for its profile.
+    """
+
+    def __init__(self, bootstrap: str, redis_url: str, app: str, *, module: str = "stream") -> None:
+        self._port = free_port()
+        self._module = module
+        self._environment = os.environ | {
+            "DRIFTLINE_APP": app,
+            "DRIFTLINE_KAFKA__BOOTSTRAP": bootstrap,
+            "DRIFTLINE_KAFKA__PARTITIONS": "1",
+            # The embedded broker lets a member join after half its session timeout.
+            "DRIFTLINE_KAFKA__SESSION_TIMEOUT": "6s",
+            "DRIFTLINE_REDIS__URL": redis_url,
+            "DRIFTLINE_WORKER__HTTP_PORT": str(self._port),
+        }
+        self._process: subprocess.Popen[str] | None = None
+        self._log: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", self._module, "worker", "-c", "elec2", "--log-level", "warning"],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process is not None and self._log is not None
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def tell(self, line: str) -> None:
+        """Write a line to the worker's input (only the sampled worker listens)."""
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def metrics(self) -> dict[str, float]:
+        """Scrape the counters and gauges; empty while the worker does not answer yet."""
+        self._require_alive()
+        try:
+            address = f"http://127.0.0.1:{self._port}/metrics"
+            with urllib.request.urlopen(address, timeout=10) as page:
+                lines = page.read().decode().splitlines()
+        except OSError:
+            return {}
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name.removeprefix("driftline_"): float(value) for name, value in pairs}
+
+    def cpu_s(self) -> float:
+        """CPU time of the process so far, all threads."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+    def await_ready(self) -> None:
+        """Wait until the lanes are assigned and recovered."""
+        deadline = time.monotonic() + STALL_TIMEOUT_S
+        while time.monotonic() < deadline:
+            self._require_alive()
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=10):
+                    return
+            except OSError:
+                time.sleep(POLL_S)
+        raise ContenderFailed(f"the worker is not ready:\n{self._last_words()}")
+
+    def _require_alive(self) -> None:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            code = self._process.returncode
+            raise ContenderFailed(f"the worker ended with {code}:\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        assert self._log is not None
+        self._log.seek(0)
+        return "".join(self._log.readlines()[-LOG_LINES:])
+
+
+def time_backlog(worker: WorkerProcess, n: int) -> Result:
+    """Wait while the worker works its backlog off; time it from its first score on."""
+    began = cpu_began = learned_before = 0.0
+    n_seen, seen_at = 0.0, time.monotonic()
+    while True:
+        metrics, now, cpu_s = worker.metrics(), time.monotonic(), worker.cpu_s()
+        learned = metrics.get("learned_total", 0.0)
+        if not began and metrics.get("scores_total", 0.0) > 0:
+            began, cpu_began, learned_before = now, cpu_s, learned
+        if learned >= n:
+            break
+        if learned > n_seen:
+            n_seen, seen_at = learned, now
+        elif now - seen_at > STALL_TIMEOUT_S:
+            raise ContenderFailed(
+                f"the worker learned {learned:.0f} of {n} and no more: {metrics}\n"
+                f"{worker._last_words()}"
+            )
+        time.sleep(POLL_S)
+    # What was done before we first looked is left out of the count as it is of the time.
+    counted = int(n - learned_before)
+    lost = int(metrics["labels_total"] - metrics["learned_total"])
+    share = n / counted
+    return Result(
+        n,
+        int(learned),
+        lost,
+        (now - began) * share,
+        (cpu_s - cpu_began) * share,
+        int(metrics.get("labels_early_total", 0)),
+    )

@@ -1,0 +1,88 @@
+"""A replay is the same fold, and refuses a log with holes."""
+
+import pytest
+
+from models.types import Example
+from stream.learners import load_exported, metadata_file, new_learner
+from stream.messages import encode_json
+from stream.replay import LogIncomplete, fold
+from stream.settings import Settings
+
+SETTINGS = Settings(event={"features": {"a": {}}})
+
+
+def log_of(n: int) -> list[tuple[int, bytes]]:
+    """Write a log of examples."""
+    return [
+        (
+            i,
+            encode_json(
+                Example(
+                    f"e{i}", {"a": float(i % 7)}, i % 3 == 0, 0.5, "v1-0", 0, 0.0, 1.0,
+                    "labels/0", i, i,
+                )
+            ),
+        )
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def replayed(batches, to_position=None):
+    """Fold batches into a fresh learner."""
+    learner = new_learner(SETTINGS)
+    list(fold(learner, batches, to_position))
+    return learner
+
+
+def test_batches_do_not_matter() -> None:
+    """Only the log does."""
+    log = log_of(100)
+
+    whole = replayed([log])
+    pieces = replayed([log[i : i + 7] for i in range(0, 100, 7)])
+
+    assert whole.fingerprint() == pieces.fingerprint()
+    assert whole.metrics() == pieces.metrics()
+    assert whole.version_id == "v1-100"
+
+
+def test_a_replay_stops_at_its_position() -> None:
+    """To the record."""
+    log = log_of(100)
+
+    assert replayed([log[:30], log[30:]], 37).fingerprint() == replayed([log[:37]]).fingerprint()
+    assert replayed([log], 0).position == 0
+
+
+@pytest.mark.parametrize("lost", [0, 50])
+def test_a_hole_is_refused(lost: int) -> None:
+    """A state that looks right and is another would be worse than none."""
+    log = log_of(100)
+    del log[lost]
+
+    with pytest.raises(LogIncomplete, match=rf"no record {lost} \(the next is {lost + 1}\)"):
+        replayed([log])
+
+
+def test_an_exported_version_loads(tmp_path) -> None:
+    """With the checks of a checkpoint."""
+    from models import checkpoint
+    from models.checkpoint import CutReason
+    from models.errors import CheckpointCorrupt
+
+    learner = replayed([log_of(50)])
+    meta, blob = checkpoint.encode(
+        learner,
+        parent=None,
+        libraries=checkpoint.libraries(),
+        cut_time=0.0,
+        reason=CutReason.STOP,
+    )
+    file = tmp_path / "model"
+    file.write_bytes(blob)
+    metadata_file(file).write_bytes(checkpoint.encode_meta(meta))
+
+    assert load_exported(file).fingerprint() == learner.fingerprint()
+    file.write_bytes(blob[:-1] + b"x")
+    with pytest.raises(CheckpointCorrupt):
+        load_exported(file)
