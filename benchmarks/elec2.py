@@ -19,7 +19,7 @@ FEATURES = ("day", "period", "nswprice", "nswdemand", "vicprice", "vicdemand", "
 Features = dict[str, float]
 
 
-class DataMissing(Exception):
+class DataMissingError(Exception):
     """The data file is not where it should be; the message says what to set."""
 
 
@@ -97,7 +97,7 @@ def _rows() -> Iterator[dict[str, str]]:
     path = next((Path(f) / FILE for f in folders if f and (Path(f) / FILE).is_file()), None)
     if path is None:
         where = folders[0] or "DRIFTLINE_DATA is not set, and ./data"
-        raise DataMissing(
+        raise DataMissingError(
             f"{where}: no {FILE} there. Set DRIFTLINE_DATA to the folder that holds it "
             "(the Electricity data set as a CSV with the columns "
             f"{', '.join((*FEATURES, 'class'))})"

@@ -9,9 +9,7 @@ from benchmarks.elec2 import Elec2
 def main() -> None:
     job, watch, model = Job.from_command_line(), Stopwatch(), pipeline()
     data = Elec2()
-    pairs = [
-        (data.features[i % len(data)], data.truths[i % len(data)]) for i in range(job.n)
-    ]
+    pairs = [(data.features[i % len(data)], data.truths[i % len(data)]) for i in range(job.n)]
     watch.start()
     for x, y in pairs:
         model.predict_proba_one(x)

@@ -20,12 +20,13 @@ from stream.embedded import free_port
 ROOT = Path(__file__).resolve().parents[1]
 CONTENDER_TIMEOUT_S = 600.0
 STALL_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
 POLL_S = 0.1
 LOG_LINES = 25
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-class ContenderFailed(Exception):
+class ContenderError(Exception):
     """A contender ended without a result; the message carries its last words."""
 
 
@@ -37,7 +38,7 @@ def run_contender(module: str, job: Job) -> Result:
     )
     lines = done.stdout.splitlines()
     if done.returncode != 0 or not lines:
-        raise ContenderFailed(f"{module} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        raise ContenderError(f"{module} ended with {done.returncode}:\n{done.stderr[-3000:]}")
     return msgspec.json.decode(lines[-1], type=Result)
 
 
@@ -84,20 +85,24 @@ class WorkerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._process is not None and self._log is not None
-        self._process.terminate()
+        process, log = self._process, self._log
+        assert process is not None, "the worker was not started"
+        process.terminate()
         try:
-            self._process.wait(15)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
+            process.kill()
+            process.wait()
+        if log is not None:
+            log.close()
 
     def tell(self, line: str) -> None:
         """Write a line to the worker's input (only the sampled worker listens)."""
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+        assert self._process is not None, "the worker was not started"
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.write(line + "\n")
+        stdin.flush()
 
     def metrics(self) -> dict[str, float]:
         """Scrape the counters and gauges; empty while the worker does not answer yet."""
@@ -127,13 +132,13 @@ class WorkerProcess:
                     return
             except OSError:
                 time.sleep(POLL_S)
-        raise ContenderFailed(f"the worker is not ready:\n{self._last_words()}")
+        raise ContenderError(f"the worker is not ready:\n{self._last_words()}")
 
     def _require_alive(self) -> None:
         assert self._process is not None
         if self._process.poll() is not None:
             code = self._process.returncode
-            raise ContenderFailed(f"the worker ended with {code}:\n{self._last_words()}")
+            raise ContenderError(f"the worker ended with {code}:\n{self._last_words()}")
 
     def _last_words(self) -> str:
         assert self._log is not None
@@ -155,7 +160,7 @@ def time_backlog(worker: WorkerProcess, n: int) -> Result:
         if learned > n_seen:
             n_seen, seen_at = learned, now
         elif now - seen_at > STALL_TIMEOUT_S:
-            raise ContenderFailed(
+            raise ContenderError(
                 f"the worker learned {learned:.0f} of {n} and no more: {metrics}\n"
                 f"{worker._last_words()}"
             )

@@ -16,56 +16,62 @@ import sys
 import threading
 import time
 from collections import Counter
-from types import FrameType
-from typing import Any
+from pathlib import Path
+from types import CodeType, FrameType
 
 EVERY_S = 0.001
 DEPTH_MAX = 60
 
-_stacks: Counter[tuple[Any, ...]] = Counter()
-_gc_s = 0.0
-_gc_began = 0.0
 
+class Sampler:
+    """Counts the main thread's stacks and times the garbage collector."""
 
-def _sample(number: int, frame: FrameType | None) -> None:
-    stack = []
-    while frame is not None and len(stack) < DEPTH_MAX:
-        stack.append(frame.f_code)
-        frame = frame.f_back
-    _stacks[tuple(stack)] += 1
+    def __init__(self) -> None:
+        self._stacks: Counter[tuple[CodeType, ...]] = Counter()
+        self._gc_s = 0.0
+        self._gc_began = 0.0
 
+    def start(self) -> None:
+        """Sample from now on; call it in the main thread."""
+        gc.callbacks.append(self._time_gc)
+        signal.signal(signal.SIGPROF, self._sample)
+        threading.Thread(target=self._serve, daemon=True).start()
+        signal.setitimer(signal.ITIMER_PROF, EVERY_S, EVERY_S)
 
-def _time_gc(phase: str, info: dict[str, int]) -> None:
-    global _gc_s, _gc_began
-    if phase == "start":
-        _gc_began = time.perf_counter()
-    else:
-        _gc_s += time.perf_counter() - _gc_began
+    def _sample(self, number: int, frame: FrameType | None) -> None:
+        stack = []
+        while frame is not None and len(stack) < DEPTH_MAX:
+            stack.append(frame.f_code)
+            frame = frame.f_back
+        self._stacks[tuple(stack)] += 1
 
+    def _time_gc(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._gc_began = time.perf_counter()
+        else:
+            self._gc_s += time.perf_counter() - self._gc_began
 
-def _serve() -> None:
-    """Forget everything at "reset"; else write it to the file named."""
-    global _gc_s
-    for line in sys.stdin:
-        if line.strip() == "reset":
-            _stacks.clear()
-            _gc_s = 0.0
-            continue
+    def _serve(self) -> None:
+        # "reset" forgets everything; any other line names the file to write.
+        for line in sys.stdin:
+            if line.strip() == "reset":
+                self._stacks.clear()
+                self._gc_s = 0.0
+            else:
+                self._write(Path(line.strip()))
+
+    def _write(self, file: Path) -> None:
         stacks = [
             [n, [[code.co_filename, code.co_qualname] for code in stack]]
-            for stack, n in list(_stacks.items())
+            for stack, n in list(self._stacks.items())
         ]
-        with open(line.strip(), "w") as file:
-            json.dump({"gc_s": _gc_s, "stacks": stacks}, file)
+        file.write_text(json.dumps({"gc_s": self._gc_s, "stacks": stacks}))
 
 
 def main() -> None:
     from stream.__main__ import main as driftline
 
-    gc.callbacks.append(_time_gc)
-    signal.signal(signal.SIGPROF, _sample)
-    threading.Thread(target=_serve, daemon=True).start()
-    signal.setitimer(signal.ITIMER_PROF, EVERY_S, EVERY_S)
+    Sampler().start()
     driftline()
 
 

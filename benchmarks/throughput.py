@@ -31,12 +31,12 @@ from rich.console import Console
 from benchmarks import report
 from benchmarks.broker import Broker, open_broker
 from benchmarks.contender import Job, Result
-from benchmarks.elec2 import DataMissing, Elec2
+from benchmarks.elec2 import DataMissingError, Elec2
 from benchmarks.hotspots import Hotspots, profile_backlog
 from benchmarks.latency import LatencyResult, LoadJob
 from benchmarks.processes import (
     ROOT,
-    ContenderFailed,
+    ContenderError,
     WorkerProcess,
     run_contender,
     time_backlog,
@@ -108,7 +108,7 @@ class Bench:
             worker.await_ready()
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise ContenderFailed(f"the load ended with {done.returncode}:\n{done.stderr[-3000:]}")
+            raise ContenderError(f"the load ended with {done.returncode}:\n{done.stderr[-3000:]}")
         return msgspec.json.decode(done.stdout, type=LatencyResult)
 
     def _job(self, app: str, n: int) -> Job:
@@ -138,7 +138,7 @@ def main() -> int:
     out = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     try:
         data = Elec2()
-    except DataMissing as error:
+    except DataMissingError as error:
         progress.print(f"[red]{error}[/red]")
         return 2
     wanted = [section for section in SECTIONS if section in options.only]
@@ -149,7 +149,7 @@ def main() -> int:
         bench = Bench(broker, data, QUICK if options.quick else FULL)
         try:
             content = run(bench, wanted, options.repeats, report.machine(broker.kind), out)
-        except ContenderFailed as error:
+        except ContenderError as error:
             progress.print(f"[red]{error}[/red]", markup=False)
             return 1
         finally:

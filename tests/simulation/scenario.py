@@ -24,7 +24,9 @@ def settings(
     )
 
 
-def records(rng: random.Random, n: int, partitions: int = 2) -> list[tuple[str, int, bytes | None]]:
+def records(
+    rng: random.Random, n: int, partitions: int = 2, jitter: float = 8.0
+) -> list[tuple[str, int, bytes | None]]:
     """Make (topic, partition, value) in the order of their event times, shuffled a little."""
     timed: list[tuple[float, str, int, bytes | None]] = []
     for i in range(n):
@@ -38,7 +40,7 @@ def records(rng: random.Random, n: int, partitions: int = 2) -> list[tuple[str, 
         if rng.random() < 0.05:
             timed.append((t, "events", partition, rng.choice([None, b"{", b'{"id": 1}', b"[]"])))
         timed += _labels(rng, i, t, x + y > 0, partitions)
-    timed.sort(key=lambda item: (item[0] + rng.uniform(-8, 8), item[1], item[2]))
+    timed.sort(key=lambda item: (item[0] + rng.uniform(-jitter, jitter), item[1], item[2]))
     return [(topic, partition, value) for _, topic, partition, value in timed]
 
 

@@ -124,5 +124,5 @@ class TestCustom:
 @pytest.mark.parametrize(("name", "task"), SHIPPED)
 def test_weights_go_where_they_are_taken(name: str, task: Task) -> None:
     """Linear models and single trees take a weight; forests resample and take none."""
-    expected = name.startswith(("logistic", "linear", "hoeffding", "fraud"))
+    expected = name.startswith(("logistic", "linear", "hoeffding", "fraud", "flights"))
     assert takes_weight(build(name, task, seed=1)) == expected

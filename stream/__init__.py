@@ -1,0 +1,65 @@
+"""The shell around the core: Kafka, processes, time, the command line. Imports nothing itself.
+
+The flow, once for each batch of records:
+
+1. `app` builds a Faust application; Faust joins the consumer group and is assigned partitions.
+2. `batching` hands whole fetched batches to the `agents`, which give them to the `lanes`.
+3. A `lane` is one partition with one owner: it takes its position from Redis, and calls a handler.
+4. `score` validates an event, scores it with the model in force, stores the decision as pending
+   (first write wins) and publishes it to scores and, if it alerts, to alerts.
+5. `label` finds the pending event of a label and appends an example: features, score, label.
+6. `learn` folds the examples, in the log's order, into the learner: metrics, drift, versions.
+7. The lane publishes through the `outbox`, awaits Kafka's acknowledgement, then commits state and
+   position to Redis in one write, which Redis refuses if another worker has the lane by now.
+8. A record that can't be used becomes a dead letter with its origin and a reason, and goes on.
+9. Any other error ends the worker. It starts again where the last commit left off.
+10. The model is nothing but the fold of the examples log: `replay` makes it again, and proves it.
+
+Reading order: `agents`, `lane`, `score`, `label`, `learn`, then `models.learner`.
+
+The worker:
+    app         the composition root: settings in, a Faust application out
+    worker      its parts put together: lanes, the model in force, metrics
+    agents      one agent a topic: batches to lanes
+    batching    whole fetched batches through Faust's plug points; seeks to the lanes' positions
+    lanes       the lanes owned now: opened and closed as partitions come and go
+    lane        one partition in order; the commit order of all lanes
+    score       handler: event to decision            (knows no framework)
+    label       handler: label to example             (knows no framework)
+    learn       handler: example to model and version (knows no framework)
+    scorer      the model in force: the live learner, or the newest version
+    learners    the learner that the configuration describes; loads exported versions
+    outbox      the one way out to Kafka, a batch at a time
+    ports       what handlers and lanes need, as Protocols
+    metrics     Prometheus
+    http        /metrics, /healthz, /readyz
+
+What all parts share:
+    settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
+    topics      the table of topics
+    messages    wire formats: decoding is validation
+    clients     how each Kafka and Redis client logs in
+
+The command line (`cli/`, a module a subject) and what it calls:
+    __main__    entry point
+    kafka_log   whole topics read and written in bulk
+    rows        files of past events, row by row
+    feed        rows to the records of producers
+    schedule    when labels are due
+    evaluation  the learner over a file, without servers
+    replay      the learner over the examples log
+    ledger      every event and label accounted for
+    reference   docs/configuration.md, from the settings
+
+The demo:
+    embedded      a Kafka and a Redis from wheels
+    simulate      simulated card payments
+    flights       real flights of 2013
+    demo          the whole system for a minute
+    demo_feed     what it plays
+    demo_worker   its worker process
+    demo_state    what it knows
+    demo_screen   where it shows itself
+    demo_view     how it looks
+    demo_summary  what it says at the end
+"""
