@@ -26,6 +26,7 @@ def build(job: Job, datadir: str) -> faust.App:
         datadir=datadir,
         topic_allow_declare=False,
         topic_disable_leader=True,
+        web_enabled=False,
         consumer_auto_offset_reset="earliest",
         # The embedded broker lets a member join after half its session timeout.
         broker_session_timeout=6,
@@ -69,9 +70,8 @@ def build(job: Job, datadir: str) -> faust.App:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="driftline-bench-faust-") as datadir:
         app = build(Job.from_command_line(), datadir)
-        app.Worker(
-            loglevel=logging.ERROR, redirect_stdouts=False, quiet=True, web_enabled=False
-        ).execute_from_commandline()
+        worker = app.Worker(loglevel=logging.ERROR, redirect_stdouts=False, quiet=True)
+        worker.execute_from_commandline()
 
 
 if __name__ == "__main__":

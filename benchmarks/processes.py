@@ -36,7 +36,8 @@ def run_contender(module: str, job: Job) -> Result:
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=CONTENDER_TIMEOUT_S, check=False
     )
-    lines = done.stdout.splitlines()
+    # Faust moves the cursor before the first line.
+    lines = [line[line.index("{") :] for line in done.stdout.splitlines() if "{" in line]
     if done.returncode != 0 or not lines:
         raise ContenderError(f"{module} ended with {done.returncode}:\n{done.stderr[-3000:]}")
     return msgspec.json.decode(lines[-1], type=Result)

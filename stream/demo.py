@@ -131,8 +131,8 @@ def run_demo(options: Options, screen: Screen) -> Summary:
         worker.await_ready(lambda s: screen.step(f"waiting for the worker ({s:.0f} s)"))
         run = _Run(options, feed, settings, worker, screen)
         summary = stack.enter_context(contextlib.closing(run)).play()
+        screen.summary(summary)
         if options.keep and not summary.interrupted:
-            screen.summary(summary)
             screen.keep(where)
     return summary
 

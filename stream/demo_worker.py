@@ -24,7 +24,7 @@ STOP_DEADLINE_S = 10.0
 POLL_S = 0.1
 HTTP_OK = 200
 N_LOG_LINES = 30
-TROUBLE = ("ERROR", "CRITICAL", "Traceback")
+TROUBLE = ("ERROR", "CRITICAL", "Traceback", "Signal received")
 
 
 class DemoFailed(Exception):  # noqa: N818 - says what happened to the demo

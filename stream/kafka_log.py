@@ -210,7 +210,8 @@ def _require(topics: Mapping[str, list[int]], topic: str, where: str) -> list[in
 
 def _address(message: Message) -> tuple[int, int]:
     partition, offset = message.partition(), message.offset()
-    assert partition is not None and offset is not None, "a consumed record has both"
+    assert partition is not None, "a consumed record has a partition"
+    assert offset is not None, "a consumed record has an offset"
     return partition, offset
 
 

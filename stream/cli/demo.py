@@ -76,7 +76,6 @@ def demo(  # noqa: PLR0917 - a parameter is an option of the command
     if as_json:
         print_json(summary.as_dict())
     else:
-        screen.summary(summary)
         screen.next_steps(NEXT_STEPS)
 
 

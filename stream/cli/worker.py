@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import tempfile
@@ -59,8 +60,20 @@ def _run(settings: Settings, datadir: str, level: int) -> None:
 
     uvloop.install()
     app = build_app(settings, clock=SystemClock(), store=redis_store(settings), datadir=datadir)
+    _calm_the_collector()
     runner = app.Worker(loglevel=level, redirect_stdouts=False, quiet=True)
     sys.exit(runner.execute_from_commandline())
+
+
+def _calm_the_collector() -> None:
+    """Let the garbage collector leave alone what will never be garbage.
+
+    A batch makes thousands of dictionaries and every 700 of them would start a collection, which
+    walks all modules and the model as well: a third of the time of a batch, measured.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _level(name: str) -> int:

@@ -155,9 +155,11 @@ def test_unlabelled_examples_belong_to_events() -> None:
     ledger = Ledger(Topic({0: (0, 1)}, {0: 1}), Topic({0: (0, 1)}, {0: 1}))
     ledger.add_score(score(0))
     ledger.add_example(example(0, "events/0"))
-    ledger.add_example(example(0, "labels/0"))
+    assert ledger.balance().labels["MISSING"] == 1
 
+    ledger.add_example(example(0, "labels/0"))
     assert ledger.balance().adds_up
+    assert ledger.balance().redelivered == {}
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,14 @@ def test_a_label_never_travels_inside_its_event(settings: Settings) -> None:
     assert {"fraud", "secret"}.isdisjoint(json.loads(row.event))
 
 
+def test_not_even_if_it_is_configured_as_a_feature() -> None:
+    """A slip that would make a perfect model, until it meets the real world."""
+    settings = Settings(event={"features": {"a": {}, "label": {"required": False}}})
+    [row] = rows_of("id,a,label\n1,2,1\n", settings)
+
+    assert json.loads(row.event) == {"id": "1", "a": 2.0}
+
+
 def test_empty_cells_are_left_out(settings: Settings) -> None:
     """An optional field may be missing; a required one is the worker's to refuse."""
     [row] = rows_of(HEADER + "7,t,c1,,3,,no,,x\n", settings)
