@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn, Self
 
 import msgspec
@@ -40,6 +41,8 @@ class Result(msgspec.Struct, frozen=True):
     """Labels that met no event."""
     seconds: float
     cpu_s: float
+    queued_s: float = 0.0
+    """For how long its main thread was ready to run and had no CPU: noise of the machine."""
     n_early: int = 0
     """Labels that came before their events and were kept for them."""
 
@@ -58,6 +61,16 @@ class Result(msgspec.Struct, frozen=True):
         """CPU time of the process per record, all threads."""
         return 1e6 * self.cpu_s / self.n
 
+    @property
+    def rate_with_cpu(self) -> float:
+        """Records learned per second of the time in which the process was not kept waiting."""
+        return self.learned / max(self.seconds - self.queued_s, 1e-9)
+
+    @property
+    def idle(self) -> float:
+        """Share of the time in which the process had nothing to do: it waited for others."""
+        return max(0.0, 1.0 - (self.cpu_s + self.queued_s) / self.seconds)
+
 
 def pipeline() -> preprocessing.StandardScaler:
     """The model of every contender."""
@@ -69,21 +82,31 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._began: float | None = None
-        self._cpu = 0.0
+        self._cpu = self._queued = 0.0
 
     def start(self) -> None:
         """Begin, if it has not begun."""
         if self._began is None:
             self._began = time.perf_counter()
             self._cpu = _cpu_s()
+            self._queued = queued_s()
 
     def answer(self, job: Job, *, learned: int, lost: int = 0, n_early: int = 0) -> NoReturn:
         """Write the result and end the process at once: shutting down is not measured."""
         assert self._began is not None, "no record came"
         seconds, cpu_s = time.perf_counter() - self._began, _cpu_s() - self._cpu
-        result = Result(job.n, learned, lost, seconds, cpu_s, n_early)
+        queued = queued_s() - self._queued
+        result = Result(job.n, learned, lost, seconds, cpu_s, queued, n_early)
         print(json.dumps(msgspec.to_builtins(result)), flush=True)
         os._exit(0)
+
+
+def queued_s(pid: int | str = "self") -> float:
+    """For how long the main thread of a process has waited for a CPU; 0 where that is not told."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def _cpu_s() -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.processes import WorkerProcess, time_backlog
 
@@ -61,12 +61,21 @@ LIBRARIES = (
     Rule("all: consume", "aiokafka/record/"),
     Rule("all: Kafka connection", "aiokafka/"),
     Rule("all: own metrics", "prometheus_client/"),
+    Rule("all: replies of Kafka and Redis", "asyncio/streams.py"),
     Rule("all: deliver (Faust)", "faust/"),
     Rule("all: deliver (Faust)", "mode/"),
     Rule("all: deliver (Faust)", "stream/batching.py"),
     Rule("all: lanes", "stream/"),
 )
-OTHER = "event loop, other"
+OTHER = "all: event loop, other"
+# Where the main thread's event loop is run from, and any other thread's.
+MAIN = ("mode/worker.py", "Worker.execute_from_commandline")
+THREADS = (
+    Rule("thread: Kafka consumer", "mode/threads.py"),
+    Rule("thread: http and metrics", "http/server.py"),
+    Rule("thread: http and metrics", "stream/http.py"),
+    Rule("thread: other", "threading.py", "Thread._bootstrap"),
+)
 
 
 class Hotspots(NamedTuple):
@@ -92,34 +101,44 @@ def profile_backlog(bootstrap: str, redis_url: str, app: str, n: int) -> Hotspot
         file = Path(folder) / "stacks.json"
         worker.tell(str(file))
         content = _read_when_written(file)
-    return sort_stacks(
-        [(count, [(f, q) for f, q in stack]) for count, stack in content["stacks"]],
-        cpu_us=result.cpu_us,
-        gc_us=1e6 * content["gc_s"] / n,
-    )
+    stacks = [(cpu_s, [(f, q) for f, q in stack]) for cpu_s, stack in content["stacks"]]
+    gc_us = 1e6 * content["gc_s"] / n
+    return sort_stacks(stacks, cpu_us=result.cpu_us, gc_us=gc_us, n_samples=content["n"])
 
 
 def sort_stacks(
-    stacks: Sequence[tuple[int, Sequence[Frame]]], *, cpu_us: float, gc_us: float
+    stacks: Sequence[tuple[float, Sequence[Frame]]], *, cpu_us: float, gc_us: float, n_samples: int
 ) -> Hotspots:
     """Share the CPU time per record out to the buckets."""
-    by_bucket: Counter[str] = Counter()
-    by_function: Counter[str] = Counter()
-    for count, stack in stacks:
-        by_bucket[_bucket(stack)] += count
+    by_bucket: defaultdict[str, float] = defaultdict(float)
+    by_function: defaultdict[str, float] = defaultdict(float)
+    for cpu_s, stack in stacks:
+        by_bucket[_bucket(stack)] += cpu_s
         file, function = stack[0]
-        by_function[f"{'/'.join(file.split('/')[-2:])}: {function}"] += count
-    n = by_bucket.total()
+        by_function[f"{'/'.join(file.split('/')[-2:])}: {function}"] += cpu_s
+    per_s = cpu_us / sum(by_bucket.values())
     return Hotspots(
-        {name: cpu_us * count / n for name, count in by_bucket.most_common()},
+        _largest_first(by_bucket, per_s),
         gc_us,
         cpu_us,
-        n,
-        {name: cpu_us * count / n for name, count in by_function.most_common(25)},
+        n_samples,
+        _largest_first(by_function, per_s),
     )
 
 
+def _largest_first(cpu_s: Mapping[str, float], us_per_s: float) -> dict[str, float]:
+    ordered = sorted(cpu_s.items(), key=lambda item: item[1], reverse=True)
+    return {name: us_per_s * value for name, value in ordered}
+
+
 def _bucket(stack: Sequence[Frame]) -> str:
+    for rule in THREADS:
+        if any(rule.file in file and rule.function in function for file, function in stack):
+            return rule.bucket
+    for depth, (file, function) in enumerate(stack):
+        if MAIN[0] in file and MAIN[1] == function:
+            stack = stack[:depth]
+            break
     for rules in (OURS, LIBRARIES):
         for file, function in stack:
             for rule in rules:
@@ -128,11 +147,11 @@ def _bucket(stack: Sequence[Frame]) -> str:
     return OTHER
 
 
-def _read_when_written(file: Path) -> dict[str, object]:
+def _read_when_written(file: Path) -> dict[str, Any]:
     deadline = time.monotonic() + WRITE_TIMEOUT_S
     while True:
         try:
-            content: dict[str, object] = json.loads(file.read_text())
+            content: dict[str, Any] = json.loads(file.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             if time.monotonic() > deadline:
                 raise

@@ -14,7 +14,7 @@ from typing import IO, Self
 
 import msgspec
 
-from benchmarks.contender import Job, Result
+from benchmarks.contender import Job, Result, queued_s
 from stream.embedded import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,6 +123,11 @@ class WorkerProcess:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
+    def queued_s(self) -> float:
+        """For how long its main thread has waited for a CPU so far."""
+        assert self._process is not None
+        return queued_s(self._process.pid)
+
     def await_ready(self) -> None:
         """Wait until the lanes are assigned and recovered."""
         deadline = time.monotonic() + STALL_TIMEOUT_S
@@ -149,13 +154,14 @@ class WorkerProcess:
 
 def time_backlog(worker: WorkerProcess, n: int) -> Result:
     """Wait while the worker works its backlog off; time it from its first score on."""
-    began = cpu_began = learned_before = 0.0
+    began = cpu_began = queued_began = learned_before = 0.0
     n_seen, seen_at = 0.0, time.monotonic()
     while True:
         metrics, now, cpu_s = worker.metrics(), time.monotonic(), worker.cpu_s()
         learned = metrics.get("learned_total", 0.0)
         if not began and metrics.get("scores_total", 0.0) > 0:
             began, cpu_began, learned_before = now, cpu_s, learned
+            queued_began = worker.queued_s()
         if learned >= n:
             break
         if learned > n_seen:
@@ -176,5 +182,6 @@ def time_backlog(worker: WorkerProcess, n: int) -> Result:
         lost,
         (now - began) * share,
         (cpu_s - cpu_began) * share,
+        (worker.queued_s() - queued_began) * share,
         int(metrics.get("labels_early_total", 0)),
     )

@@ -71,6 +71,8 @@ def summary(results: dict[str, list[Result]]) -> dict[str, Any]:
             "learned_per_s": median(run.rate for run in runs),
             "handled_per_s": median(run.rate_handled for run in runs),
             "cpu_us_per_record": median(run.cpu_us for run in runs),
+            "queued_share": median(run.queued_s / run.seconds for run in runs),
+            "idle_share": median(run.idle for run in runs),
             "labels_lost": max(run.lost for run in runs),
             "labels_early": max(run.n_early for run in runs),
             "runs_per_s": [round(run.rate) for run in runs],
@@ -98,7 +100,16 @@ def summary(results: dict[str, list[Result]]) -> dict[str, Any]:
 def print_summary(out: Console, content: dict[str, Any]) -> None:
     table = Table(title="Records learned per second: elec2, StandardScaler | LogisticRegression")
     table.add_column("")
-    for name in ("records", "learned/s", "handled/s", "CPU us/record", "lost", "early"):
+    for name in (
+        "records",
+        "learned/s",
+        "handled/s",
+        "CPU us/record",
+        "no CPU",
+        "idle",
+        "lost",
+        "early",
+    ):
         table.add_column(name, justify="right")
     table.add_column("each run, learned/s")
     for key, row in content["contenders"].items():
@@ -108,6 +119,8 @@ def print_summary(out: Console, content: dict[str, Any]) -> None:
             f"[bold]{row['learned_per_s']:,.0f}[/bold]",
             f"{row['handled_per_s']:,.0f}",
             f"{row['cpu_us_per_record']:.1f}",
+            f"{100 * row['queued_share']:.0f} %",
+            f"{100 * row['idle_share']:.0f} %",
             f"{row['labels_lost']:,}",
             f"{row['labels_early']:,}",
             " ".join(f"{rate:,}" for rate in row["runs_per_s"]),
@@ -120,8 +133,12 @@ def print_summary(out: Console, content: dict[str, Any]) -> None:
             f"{ratio['cpu']:.2f} by CPU; target at least {ratio['target']}: "
             f"{_verdict(ratio['of_medians'] >= ratio['target'])}"
         )
+    out.print(
+        "no CPU: ready to run, but others had the machine's cores; idle: waiting for the broker or "
+        "Redis; early: labels that came before their events and were kept"
+    )
     if "b" in content["contenders"]:
-        out.print("a/b counts for (b) also the records whose labels it lost")
+        out.print("a/b credits (b) with the records whose labels it lost")
 
 
 def print_latency(out: Console, result: LatencyResult) -> None:

@@ -3,8 +3,9 @@
     python -m benchmarks.sampled_worker worker -c elec2      then a line on stdin: the file to write
 
 Why a signal and not cProfile: that costs more than the functions it measures here. A timer of CPU
-time interrupts the main thread each millisecond and notes its stack, for some percent of overhead.
-C code shows as the Python function that called it. Garbage collection is timed by its own hook.
+time interrupts the main thread now and then, which notes the stack of each thread with the CPU time
+that thread has used since. C code shows as the Python function that called it. Garbage collection
+is timed by its own hook.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from types import CodeType, FrameType
 
-EVERY_S = 0.001
+EVERY_S = 0.002
 DEPTH_MAX = 60
 
 
@@ -27,7 +28,9 @@ class Sampler:
     """Counts the main thread's stacks and times the garbage collector."""
 
     def __init__(self) -> None:
-        self._stacks: Counter[tuple[CodeType, ...]] = Counter()
+        self._stacks: defaultdict[tuple[CodeType, ...], float] = defaultdict(float)
+        self._cpu_s: dict[int, float] = {}
+        self._n = 0
         self._gc_s = 0.0
         self._gc_began = 0.0
 
@@ -38,12 +41,16 @@ class Sampler:
         threading.Thread(target=self._serve, daemon=True).start()
         signal.setitimer(signal.ITIMER_PROF, EVERY_S, EVERY_S)
 
-    def _sample(self, number: int, frame: FrameType | None) -> None:
-        stack = []
-        while frame is not None and len(stack) < DEPTH_MAX:
-            stack.append(frame.f_code)
-            frame = frame.f_back
-        self._stacks[tuple(stack)] += 1
+    def _sample(self, number: int, interrupted: FrameType | None) -> None:
+        self._n += 1
+        frames: dict[int, FrameType | None] = {**sys._current_frames()}
+        frames[threading.get_ident()] = interrupted
+        for thread, frame in frames.items():
+            cpu_s = time.clock_gettime(time.pthread_getcpuclockid(thread))
+            used = cpu_s - self._cpu_s.get(thread, cpu_s)
+            self._cpu_s[thread] = cpu_s
+            if used > 0:
+                self._stacks[_codes(frame)] += used
 
     def _time_gc(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
@@ -56,16 +63,24 @@ class Sampler:
         for line in sys.stdin:
             if line.strip() == "reset":
                 self._stacks.clear()
-                self._gc_s = 0.0
+                self._gc_s, self._n = 0.0, 0
             else:
                 self._write(Path(line.strip()))
 
     def _write(self, file: Path) -> None:
         stacks = [
-            [n, [[code.co_filename, code.co_qualname] for code in stack]]
-            for stack, n in list(self._stacks.items())
+            [cpu_s, [[code.co_filename, code.co_qualname] for code in stack]]
+            for stack, cpu_s in list(self._stacks.items())
         ]
-        file.write_text(json.dumps({"gc_s": self._gc_s, "stacks": stacks}))
+        file.write_text(json.dumps({"gc_s": self._gc_s, "n": self._n, "stacks": stacks}))
+
+
+def _codes(frame: FrameType | None) -> tuple[CodeType, ...]:
+    stack = []
+    while frame is not None and len(stack) < DEPTH_MAX:
+        stack.append(frame.f_code)
+        frame = frame.f_back
+    return tuple(stack)
 
 
 def main() -> None:

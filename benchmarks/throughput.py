@@ -169,7 +169,11 @@ def run(
         for contender in (c for c in CONTENDERS if c in wanted):
             title = f"({contender}) {report.TITLES[contender]}, {repeat + 1} of {repeats}"
             result = timed(title, lambda contender=contender: bench.measure(contender))
-            progress.print(f"  {result.rate:,.0f}/s learned, {result.cpu_us:.1f} us CPU a record")
+            progress.print(
+                f"  {result.rate:,.0f}/s learned, {result.cpu_us:.1f} us CPU a record, "
+                f"{100 * result.queued_s / result.seconds:.0f} % without a CPU, "
+                f"{100 * result.idle:.0f} % idle"
+            )
             results[contender].append(result)
     content: dict[str, object] = {"machine": facts}
     if results:

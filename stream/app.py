@@ -167,6 +167,8 @@ def _connect_lifecycle(app: LaneApp, worker: Worker) -> None:
     )
     app.monitoring = server
     server.start()
+    if settings.worker.http_port_file is not None:
+        settings.worker.http_port_file.write_text(str(server.port))
 
     @app.on_partitions_revoked.connect
     async def revoked(app: faust.App, revoked: set[TP], **kwargs: Any) -> None:

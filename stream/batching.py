@@ -22,6 +22,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
 
+FETCH_WAIT_MS = 50
+"""How long the broker may wait for news; below it the embedded one burns a core."""
 POLL_S = 0.02
 """How long a fetch may wait: a partition that is resumed meanwhile is seen after that."""
 
@@ -104,8 +106,22 @@ class Positions(Protocol):
         ...
 
 
+class LaneConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's fetching thread, which does not let idle partitions keep busy ones waiting."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust hard-codes 1500 ms. A broker is asked by one fetch at a time, so partitions that
+        # have no news would keep the rest waiting for that long.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
 class LaneConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, with the lanes' positions as the truth."""
+
+    def _new_consumer_thread(self) -> LaneConsumerThread:
+        return LaneConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     @property
     def _lanes(self) -> Positions:

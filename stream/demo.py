@@ -181,7 +181,6 @@ class _Run:
         rival = FrozenRival(new_learner(settings), freeze_after)
         self.state = DemoState(feed, rival, self._player.progress)
         self._begin = time.monotonic()
-        self._heard_s = 0.0
 
     def play(self) -> Summary:
         """Play, watch, stop the worker (unless it is kept) and sum up."""
@@ -219,19 +218,29 @@ class _Run:
         while True:
             self._listen(CONSUME_S)
             self._worker.check()
-            if self._player.error is not None:
-                raise DemoFailed(f"the producer failed: {self._player.error}")
+            self._check_player()
             now = self._seconds()
             if self._screen.is_due(now):
-                self.state.observe(now)
-                self._screen.show(frame_of(self.state, now))
+                self._show(now)
             if played_at is None and not self._player.is_alive():
                 played_at = now
             if played_at is None and now > self._play_deadline_s:
                 self._screen.note("this machine is too slow for the rate: ending early")
                 self._player.stop()
+                self._player.join()
             if played_at is not None and (self._is_done() or now > played_at + DRAIN_DEADLINE_S):
+                self._show(now)
                 return
+
+    def _check_player(self) -> None:
+        if self._player.error is not None:
+            raise DemoFailed(f"the producer failed: {self._player.error}")
+        if n := self._player.progress.n_failed:
+            raise DemoFailed(f"the embedded Kafka did not take {n} records")
+
+    def _show(self, now: float) -> None:
+        self.state.observe(now)
+        self._screen.show(frame_of(self.state, now))
 
     def _is_done(self) -> bool:
         state, progress = self.state, self.state.progress

@@ -161,7 +161,7 @@ def _note_of_cards(rules: Rules) -> str:
     late = f"labels come {LABEL_DELAY_DAYS} days late"
     if rules.change_day is None:
         return late
-    return f"{late}; from day {rules.change_day} on, fraudsters test cards with tiny payments"
+    return f"{late}; from day {rules.change_day}, thieves test cards with tiny sums"
 
 
 def _phases_of_cards(rules: Rules, origin_s: float) -> list[Phase]:

@@ -351,13 +351,19 @@ def _explain_syntax(value: bytes, message: str) -> InvalidMessage:
     return InvalidMessage("not_json", message)
 
 
-def decide(task: Task, score: float | Mapping[str, float], threshold: float) -> str | None:
-    """Turn a score into a decision; None where the task has no decision (regression)."""
+def decide(
+    task: Task, score: float | Mapping[str, float], threshold: float, model_position: int
+) -> str | None:
+    """Turn a score into a decision; None where the task has no decision (regression).
+
+    A model that has seen no example yet (position 0) alerts on nothing: many pipelines begin at
+    one half, and days of alerts on every event are no way to start.
+    """
     if isinstance(score, Mapping):
         return max(score, key=lambda name: (score[name], name)) if score else None
     if task is Task.REGRESSION:
         return None
-    return "alert" if score >= threshold else "pass"
+    return "alert" if model_position > 0 and score >= threshold else "pass"
 
 
 def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
@@ -365,7 +371,7 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
     return Decision(
         event_id,
         pending.score,
-        decide(task, pending.score, pending.threshold),
+        decide(task, pending.score, pending.threshold, pending.model_position),
         pending.threshold,
         pending.version,
         pending.model_position,

@@ -266,6 +266,9 @@ class WorkerSettings(_Section):
     )
     http_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz.")
     http_port: int = Field(9464, ge=0, le=65_535, description="Its port; 0 takes a free one.")
+    http_port_file: Path | None = Field(
+        None, description="File to write the port in use to, for http_port = 0."
+    )
     model_poll: Duration = Field(
         0.25, gt=0, description="How often a worker without the learner looks for a newer version."
     )

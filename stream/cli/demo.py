@@ -13,11 +13,11 @@ from stream.cli.errors import CommandError
 DATASET_NAMES = ("cards", "flights")
 
 NEXT_STEPS = [
-    ("driftline demo --dataset flights", "real flights with their real label delays"),
-    ("driftline demo --keep", "the same, and everything stays up for you to look around"),
-    ("driftline simulate --out cards.csv.gz", "60 days of card payments as a file"),
-    ("driftline evaluate cards.csv.gz -c fraud", "learn from a file, without any server"),
-    ("driftline config show fraud > driftline.toml", "begin your own: fields, topics, model"),
+    ("driftline demo --dataset flights", "real flights, real label delays"),
+    ("driftline demo --keep", "leaves it all up to look around"),
+    ("driftline simulate --out cards.csv.gz", "60 days of payments as a file"),
+    ("driftline evaluate cards.csv.gz -c fraud", "learn from a file, no servers"),
+    ("driftline config show fraud > driftline.toml", "begin your own configuration"),
 ]
 
 

@@ -16,6 +16,8 @@ from models.learner import Learner
 from models.pipelines import build
 from models.types import Direction, DriftKind, DriftLevel, DriftSignal, Example, Task
 from stream import topics
+from stream.cli.demo import DATASET_NAMES
+from stream.demo import DATASETS
 from stream.demo_feed import Feed, Lane, Phase, Player, Progress, cards, in_time_order
 from stream.demo_screen import Screen
 from stream.demo_state import DemoState, DriftNote, Duel, FrozenRival, Point, VersionCut
@@ -336,6 +338,10 @@ def test_last_words_are_the_reason_and_not_the_goodbye() -> None:
     assert last_words(log)[0] == "[ERROR] no Redis"
     assert len(last_words(log)) == 30
     assert last_words(["[INFO] a"] * 100) == ["[INFO] a"] * 30
+
+
+def test_the_command_offers_the_datasets_there_are() -> None:
+    assert set(DATASET_NAMES) == set(DATASETS)
 
 
 def test_points_and_frames_are_plain_values() -> None:
