@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faust
 from faust.types import TP
 
 from stream.batching import BatchSchema
 
+if TYPE_CHECKING:
+    from stream.app import LaneApp
 
-def add_agents(app: faust.App, topics: Sequence[str]) -> None:
+
+def add_agents(app: LaneApp, topics: Sequence[str]) -> None:
     """Add an agent for each input topic."""
     for name in topics:
         app.agent(app.topic(name, schema=BatchSchema()), name=name)(_deliver_to(app))
 
 
-def _deliver_to(app: faust.App) -> Any:
+def _deliver_to(app: LaneApp) -> Any:
     async def deliver(batches: faust.StreamT[Any]) -> None:
         async for batch in batches:
             await app.lanes.deliver(TP(batch.topic, batch.partition), batch.records)

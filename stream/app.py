@@ -170,13 +170,11 @@ def _connect_lifecycle(app: LaneApp, worker: Worker) -> None:
     if settings.worker.http_port_file is not None:
         settings.worker.http_port_file.write_text(str(server.port))
 
-    @app.on_partitions_revoked.connect
-    async def revoked(app: faust.App, revoked: set[TP], **kwargs: Any) -> None:
+    async def revoked(app: Any, *args: Any, **kwargs: Any) -> None:
         await lanes.close()
         worker.forget_lanes()
 
-    @app.on_rebalance_complete.connect
-    async def rebalanced(app: faust.App, **kwargs: Any) -> None:
+    async def rebalanced(app: Any, *args: Any, **kwargs: Any) -> None:
         generation = app.consumer_generation_id
         await lanes.close()
         worker.forget_lanes()
@@ -184,10 +182,13 @@ def _connect_lifecycle(app: LaneApp, worker: Worker) -> None:
         assigned = sorted(tp for tp in app.consumer.assignment() if tp.topic in inputs)
         await lanes.open(assigned, lambda: bool(app.consumer_generation_id == generation))
 
-    @app.on_before_shutdown.connect
-    async def leaving(app: faust.App, **kwargs: Any) -> None:
+    async def leaving(app: Any, *args: Any, **kwargs: Any) -> None:
         await lanes.close()
         await app.outbox.stop()
+
+    app.on_partitions_revoked.connect(revoked)
+    app.on_rebalance_complete.connect(rebalanced)
+    app.on_before_shutdown.connect(leaving)
 
     @app.task
     async def refresh_model(app: faust.App) -> None:

@@ -7,7 +7,8 @@ of records, and a `Schema` passes it through (2.7 us a record).
 
 Why the consumer's overrides: Faust takes a batch for a gap in the offsets and keeps gaps in an
 interval tree; its commit follows acknowledgements, which drop at every rebalance; and positions
-must come from the store. The private names below are of faust-streaming 0.15.3, which is pinned; the tests on a real broker cover them.
+must come from the store. The private names below are of faust-streaming 0.15.3, which is pinned;
+the tests on a real broker cover them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import faust
 from faust.transport.drivers import aiokafka as driver
@@ -61,7 +62,7 @@ class Batch:
         return len(self.records)
 
 
-class BatchSchema(faust.Schema):  # type: ignore[misc]
+class BatchSchema(faust.Schema[Any, Any]):
     """Hands the batch to the agent as it is."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:
@@ -125,7 +126,7 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
 
     @property
     def _lanes(self) -> Positions:
-        lanes: Positions = self.app.lanes
+        lanes: Positions = cast(Any, self.app).lanes
         return lanes
 
     async def perform_seek(self) -> None:
@@ -143,7 +144,7 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         # Not Faust's pause_partitions(): it throws away what was fetched of the partition and not
         # delivered yet, and sleeps a whole second when all are paused.
-        wanted = (active_partitions or set()) - self.app.lanes.held
+        wanted = (active_partitions or set()) - self._lanes.held
         if not wanted:
             await asyncio.sleep(POLL_S)
             return {}

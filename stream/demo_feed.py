@@ -40,7 +40,7 @@ UNANSWERED_MAX = 4_000
 FLUSH_S = 10.0
 
 
-class FeedUnavailable(Exception):  # noqa: N818 - says what is missing
+class FeedUnavailable(Exception):
     """The data can't be had; the message says how to get it."""
 
 

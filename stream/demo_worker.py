@@ -27,7 +27,7 @@ N_LOG_LINES = 30
 TROUBLE = ("ERROR", "CRITICAL", "Traceback", "Signal received")
 
 
-class DemoFailed(Exception):  # noqa: N818 - says what happened to the demo
+class DemoFailed(Exception):
     """The demo can't go on; the message says why, with the worker's last words."""
 
 

@@ -133,7 +133,7 @@ def _labels(chosen: list[Flight]) -> Iterator[tuple[float, bytes, bytes]]:
         yield float(time_s + _ORIGIN_S), flight_id.encode(), encode_json(label)
 
 
-def _flight(  # noqa: PLR0917 - the columns of the file
+def _flight(
     month: str,
     day: str,
     hour: str,

@@ -34,7 +34,7 @@ BATCH_RECORDS_MAX = 10_000
 POLL_S = 0.05
 
 
-class UnknownTopic(Exception):  # noqa: N818 - what the broker calls it
+class UnknownTopic(Exception):
     """The broker has no such topic; the message says how to create it."""
 
 

@@ -112,7 +112,8 @@ class LabelHandler:
 
     async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
         """Join new labels; those whose event is not there yet wait."""
-        outcome = Outcome(counts=Counter(labels=len(records)))
+        outcome = Outcome(counts=Counter())
+        outcome.counts["labels"] += len(records)
         labels, sources = self._decode_all(records, outcome)
         claims = await self._claim(labels, sources)
         for label, record, found in zip(labels, sources, claims.found, strict=True):

@@ -27,7 +27,7 @@ IDLE_TICK_S = 0.02
 REST_AFTER_S = 1.0
 
 
-class RecordsMissing(Exception):  # noqa: N818 - a fact about the log
+class RecordsMissing(Exception):
     """Records between the position and what was delivered are not there."""
 
 

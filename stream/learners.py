@@ -11,8 +11,10 @@ from pathlib import Path
 
 from models import checkpoint
 from models.drift import DriftSettings
+from models.errors import InvalidPipeline
 from models.learner import Learner
 from models.pipelines import build
+from models.types import Example, Features, FeatureValue, Task, Truth
 from stream.settings import Settings
 
 
@@ -36,6 +38,54 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
         rolling_n=model.rolling_n,
         lineage=lineage,
     )
+
+
+def check_learner(settings: Settings) -> Learner:
+    """Build the learner and let a copy of it score and learn one event of the configured fields.
+
+    Pipelines differ in what they take: many want numbers only. It is found here, not at the first
+    event.
+
+    Raises
+    ------
+    InvalidPipeline
+        When there is no such pipeline, or it can't take such events.
+    """
+    features: Features = {
+        name: _SPECIMENS[feature.type] for name, feature in settings.event.features.items()
+    }
+    rehearsal = new_learner(settings)
+    try:
+        score = rehearsal.score(features)
+        example = Example(
+            "rehearsal", features, _TRUTHS[settings.model.task],
+            score if isinstance(score, float | int) else dict(score),
+            rehearsal.version_id, 0, 0.0, 0.0, "labels/0", 0, 0,
+        )  # fmt: skip
+        rehearsal.absorb([example], [0])
+        rehearsal.score(features)
+    except Exception as error:
+        texts = [n for n, f in settings.event.features.items() if f.type == "category"]
+        hint = f" Perhaps it takes numbers only: {', '.join(texts)} are text." if texts else ""
+        raise InvalidPipeline(
+            f"model.pipeline {settings.model.pipeline!r} can't take the events of "
+            f"[event.features]: {error.__cause__ or error!r}.{hint}"
+        ) from error
+    return new_learner(settings)
+
+
+_SPECIMENS: dict[str, FeatureValue] = {
+    "number": 0.5,
+    "integer": 1,
+    "category": "a",
+    "boolean": True,
+}
+_TRUTHS: dict[Task, Truth] = {
+    Task.BINARY: True,
+    Task.ANOMALY: True,
+    Task.MULTICLASS: "a",
+    Task.REGRESSION: 1.0,
+}
 
 
 def metadata_file(file: Path) -> Path:

@@ -42,7 +42,7 @@ _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
 
 
-class InvalidMessage(Exception):  # noqa: N818 - a fact about the record, not a failure of ours
+class InvalidMessage(Exception):
     """A record that can't be used: it becomes a dead letter with this reason."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -180,13 +180,12 @@ class EventDecoder:
         if self._categories:
             values = self._text_categories(values)
         event_time = self._to_seconds(row[1]) if self._has_time else timestamp_ms / 1000.0
+        entity: str | None = None
         if self._has_entity:
             entity = str(row[self._n_head - 1])
         elif self._entity_in_features is not None:
             found = values[self._entity_in_features]
             entity = None if found is None else str(found)
-        else:
-            entity = None
         return Event(str(row[0]), event_time, entity, values, self.fields.features(values))
 
     def _text_categories(self, values: tuple[Any, ...]) -> tuple[Any, ...]:

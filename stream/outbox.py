@@ -30,7 +30,7 @@ BATCH_BYTES_MAX = 900_000
 """Below the broker's default `message.max.bytes` of 1 MiB, with room for headers."""
 
 
-class PublishFailed(Exception):  # noqa: N818 - said of the publishing, handled by the lane
+class PublishFailed(Exception):
     """Kafka did not acknowledge; the records may or may not be in the log."""
 
 

@@ -8,7 +8,7 @@ from models.learner import Learner
 from stream.messages import decode_example
 
 
-class LogIncomplete(Exception):  # noqa: N818 - a fact about the log
+class LogIncomplete(Exception):
     """The examples log does not begin at 0, or lacks records: what is gone can't be replayed."""
 
 

@@ -287,15 +287,15 @@ class Settings(BaseSettings):
     app: Annotated[str, AfterValidator(_check_topic_prefix)] = Field(
         "driftline", description="Name of the application; begins its topics and Redis keys."
     )
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    redis: RedisSettings = Field(default_factory=RedisSettings)
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
     event: EventSettings
-    label: LabelSettings = Field(default_factory=LabelSettings)
-    model: ModelSettings = Field(default_factory=ModelSettings)
-    drift: DriftSettings = Field(default_factory=DriftSettings)
-    join: JoinSettings = Field(default_factory=JoinSettings)
-    versions: VersionSettings = Field(default_factory=VersionSettings)
-    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    label: LabelSettings = LabelSettings()
+    model: ModelSettings = ModelSettings()
+    drift: DriftSettings = DriftSettings()
+    join: JoinSettings = JoinSettings()
+    versions: VersionSettings = VersionSettings()
+    worker: WorkerSettings = WorkerSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -2,8 +2,8 @@
 
 Why leases: a worker that was paused may wake up after its lane went to another. Each acquisition
 raises the lane's epoch, every write names the epoch that it was made under, and a stale one is
-refused where it is written (Kleppmann's fencing token). The two adapters, memory and Redis, pass one contract
-suite.
+refused where it is written (Kleppmann's fencing token). The two adapters, memory and Redis, pass
+one contract suite.
 """
 
 from __future__ import annotations

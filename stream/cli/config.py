@@ -26,13 +26,13 @@ def check(config: ConfigOption = None) -> None:
     Example: driftline config check -c driftline.toml
     """
     from stream.clients import aiokafka_config, redis_config
-    from stream.learners import new_learner
+    from stream.learners import check_learner
     from stream.settings import find_file
 
     settings = load(config)
     aiokafka_config(settings.kafka)
     redis_config(settings.redis)
-    pipeline = new_learner(settings).pipeline
+    pipeline = check_learner(settings).pipeline
     out().print(f"OK: {find_file(config)}", style="green")
     out().print(_summary(settings, pipeline))
 

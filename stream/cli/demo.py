@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command()(simulate)
 
 
-def demo(  # noqa: PLR0917 - a parameter is an option of the command
+def demo(
     seconds: Annotated[
         float, typer.Option(min=10, max=3600, help="How long it may take, all in all.")
     ] = 60.0,
@@ -79,7 +79,7 @@ def demo(  # noqa: PLR0917 - a parameter is an option of the command
         screen.next_steps(NEXT_STEPS)
 
 
-def simulate(  # noqa: PLR0917 - a parameter is an option of the command
+def simulate(
     out_file: Annotated[
         Path,
         typer.Option("--out", "-o", metavar="FILE", help="A .csv or .csv.gz file to write."),

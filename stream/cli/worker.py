@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli.common import ConfigOption, load
+from stream.cli.errors import CommandError
+from stream.cli.store import ask_store
 from stream.cli.topics import create_topics
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ def worker(
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    from stream.learners import check_learner
+
+    check_learner(settings)
+    ask_store(settings, lambda store: store.newest_version())
     created = [state.name for state in create_topics(settings) if state.created]
     if created:
         logging.getLogger("driftline").info("created topics: %s", ", ".join(created))
@@ -59,7 +65,14 @@ def _run(settings: Settings, datadir: str, level: int) -> None:
     from stream.app import build_app, redis_store
 
     uvloop.install()
-    app = build_app(settings, clock=SystemClock(), store=redis_store(settings), datadir=datadir)
+    try:
+        app = build_app(settings, clock=SystemClock(), store=redis_store(settings), datadir=datadir)
+    except OSError as error:
+        at = f"{settings.worker.http_host}:{settings.worker.http_port}"
+        raise CommandError(
+            f"can't serve /metrics at {at}: {error.strerror}. Set worker.http_port to another port,"
+            " or to 0 for a free one (environment: DRIFTLINE_WORKER__HTTP_PORT)"
+        ) from None
     _calm_the_collector()
     runner = app.Worker(loglevel=level, redirect_stdouts=False, quiet=True)
     sys.exit(runner.execute_from_commandline())

@@ -1,4 +1,4 @@
-"""A whole application on the session's servers: workers as processes, fed and audited by the CLI."""
+"""A whole application on the session's servers: worker processes, fed and audited by the CLI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the schedule and the faults, no decision changes and no label is lost or learned twice."""
+"""Whatever the schedule and the faults: no decision changes, each label is learned once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A seeded world for the lanes: virtual time, in-memory log, store, workers, and faults.
 
-The real handlers, lanes and learner run on it; only Kafka, Redis and the clock are doubles. Every port
-call suspends at a yield point, and a seeded loop decides who goes on next, so a seed is a schedule.
+The real handlers, lanes and learner run on it; only Kafka, Redis and the clock are doubles. Every
+port call suspends at a yield point, and a seeded loop decides who goes on next, so a seed is a
+schedule.
 A crash drops a coroutine at its yield point: before or after the write that it was about to make.
 """
 
