@@ -186,9 +186,10 @@ def _connect_lifecycle(app: LaneApp, worker: Worker) -> None:
         await lanes.close()
         await app.outbox.stop()
 
-    app.on_partitions_revoked.connect(revoked)
-    app.on_rebalance_complete.connect(rebalanced)
-    app.on_before_shutdown.connect(leaving)
+    signals: Any = app  # Faust's types want receivers that nobody would write.
+    signals.on_partitions_revoked.connect(revoked)
+    signals.on_rebalance_complete.connect(rebalanced)
+    signals.on_before_shutdown.connect(leaving)
 
     @app.task
     async def refresh_model(app: faust.App) -> None:

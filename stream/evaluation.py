@@ -15,8 +15,9 @@ from models.learner import Learner
 from models.pipelines import trusted_modules
 from models.prequential import Prequential, PrequentialValues
 from models.types import DriftSignal, Example, Score, Task
+from stream.decoding import Event, EventDecoder, LabelDecoder
 from stream.feed import HeldLabel, label_encoder
-from stream.messages import Event, EventDecoder, InvalidMessage, LabelDecoder
+from stream.messages import InvalidMessage
 from stream.rows import Row
 from stream.schedule import LabelSchedule
 from stream.settings import Settings

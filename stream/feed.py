@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from stream.messages import Event, EventDecoder, InvalidMessage
+from stream.decoding import Event, EventDecoder
+from stream.messages import InvalidMessage
 from stream.rows import Row
 from stream.schedule import Due, LabelSchedule
 from stream.settings import Settings

@@ -20,11 +20,10 @@ import msgspec
 from models.stores.base import Claimed, Claims, Lease, PendingStore
 from models.types import Example, Features
 from stream import topics
+from stream.decoding import Label, LabelDecoder
 from stream.messages import (
     FeatureFields,
     InvalidMessage,
-    Label,
-    LabelDecoder,
     Pending,
     decode_pending,
     encode_dead_letter,

@@ -14,9 +14,8 @@ from typing import Any, Protocol
 from models.stores.base import Lease, NewPending, PendingStore
 from models.types import Example, Features, Score, Task
 from stream import topics
+from stream.decoding import Event, EventDecoder
 from stream.messages import (
-    Event,
-    EventDecoder,
     InvalidMessage,
     Pending,
     decision_of,

@@ -16,11 +16,11 @@ from models.learner import Learner
 from models.pipelines import trusted_modules
 from models.stores.base import Store
 from stream import topics
+from stream.decoding import EventDecoder, LabelDecoder
 from stream.label import LabelHandler
 from stream.lane import Lane
 from stream.learn import Background, LearnHandler, load_version
 from stream.learners import new_learner
-from stream.messages import EventDecoder, LabelDecoder
 from stream.metrics import WorkerMetrics
 from stream.ports import Clock, Handler, Outbox, Outcome, Record
 from stream.score import ScoreHandler

@@ -13,11 +13,10 @@ import pytest
 
 from models.checkpoint import VersionMeta, decode_meta
 from models.types import Direction, DriftKind, DriftLevel, DriftSignal, Example, Task
+from stream.decoding import EventDecoder, LabelDecoder
 from stream.messages import (
     DeadLetter,
     Decision,
-    EventDecoder,
-    LabelDecoder,
     decode_dead_letter,
     decode_decision,
     decode_example,
@@ -80,7 +79,7 @@ def in_words(kind: Any) -> str:
 def test_every_topic_has_a_section() -> None:
     """A topic that nobody describes is a topic that nobody can read."""
     for topic in TOPICS:
-        assert f"`<app>.{topic.name}`" in PAGE, topic.name
+        assert len(section(topic.name)) > 100, topic.name
 
 
 @pytest.mark.parametrize("topic", FIELDS)

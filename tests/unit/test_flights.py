@@ -11,8 +11,8 @@ import pytest
 from models.pipelines import names
 from models.types import Task
 from stream import flights
+from stream.decoding import EventDecoder, LabelDecoder
 from stream.demo_feed import Feed, FeedUnavailable
-from stream.messages import EventDecoder, LabelDecoder
 from stream.settings import load_settings
 
 needs_flights = pytest.mark.skipif(

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.messages import EventDecoder, LabelDecoder, encode_json
+from stream.decoding import EventDecoder, LabelDecoder
+from stream.messages import encode_json
 from stream.settings import load_settings
 from stream.simulate import (
     DAY_S,
