@@ -37,7 +37,8 @@ The worker:
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
     topics      the table of topics
-    messages    wire formats: decoding is validation
+    messages    wire formats: what is written, to Kafka and as pending records
+    decoding    what producers send: decoding is validation
     clients     how each Kafka and Redis client logs in
 
 The command line (`cli/`, a module a subject) and what it calls:

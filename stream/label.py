@@ -18,14 +18,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from models.stores.base import Claimed, Claims, Lease, PendingStore
-from models.types import Example, Features
+from models.types import Example
 from stream import topics
 from stream.decoding import Label, LabelDecoder
 from stream.messages import (
     FeatureFields,
     InvalidMessage,
-    Pending,
     decode_pending,
+    decode_pending_fields,
     encode_dead_letter,
     encode_json,
 )
@@ -114,14 +114,13 @@ class LabelHandler:
         outcome = Outcome(counts=Counter())
         outcome.counts["labels"] += len(records)
         labels, sources = self._decode_all(records, outcome)
-        claims = await self._claim(labels, sources)
-        for label, record, found in zip(labels, sources, claims.found, strict=True):
+        own, claims = await self._claim(labels, sources)
+        origin = f"labels/{self._partition}"
+        for label, record, claim, found in zip(labels, sources, own, claims.found, strict=True):
             if found.record is None:
                 self._wait(label, record, now, outcome)
             else:
-                await self._join(
-                    label, record, found, f"labels/{self._partition}", position, outcome
-                )
+                self._join(label, record, claim, found, origin, position, outcome)
         if labels:
             outcome.watermark = max(label.label_time for label in labels)
         return outcome
@@ -134,10 +133,11 @@ class LabelHandler:
         # Every waiting label below the floor was appended and committed before this batch.
         floor = min(self._waiting)
         batch = list(self._waiting.values())[:RETRY_LABELS_MAX]
-        claims = await self._claim([label for _, label in batch], [kept for kept, _ in batch])
-        for (kept, label), found in zip(batch, claims.found, strict=True):
+        own, claims = await self._claim([x for _, x in batch], [kept for kept, _ in batch])
+        origin = f"waited/{self._partition}"
+        for (kept, label), claim, found in zip(batch, own, claims.found, strict=True):
             if found.record is not None:
-                await self._join(label, kept, found, f"waited/{self._partition}", floor, outcome)
+                self._join(label, kept, claim, found, origin, floor, outcome)
             elif self._unknown(label, kept, claims, now):
                 detail = f"no event with id {label.event_id[:64]!r} came, or it expired long ago"
                 self._refuse(kept, InvalidMessage("unknown_event", detail), outcome)
@@ -186,18 +186,26 @@ class LabelHandler:
 
     async def _claim(
         self, labels: Sequence[Label], sources: Sequence[Record | WaitingLabel]
-    ) -> Claims:
+    ) -> tuple[list[bytes], Claims]:
+        """Claim the labels' events; give our claims, and those in force."""
         assert self._lease is not None, "a label before open"
         if not labels:
-            return Claims([], None)
-        claims = [
-            (label.event_id, self._own_claim(label, source))
+            return [], Claims([], None)
+        own = [
+            f"{self._partition}@{source.offset}={label.truth}".encode()
             for label, source in zip(labels, sources, strict=True)
         ]
-        return await self._store.claim(self._lease, claims)
+        pairs = [(label.event_id, claim) for label, claim in zip(labels, own, strict=True)]
+        claims = await self._store.claim(self._lease, pairs)
+        await self._know_fields(claims.found)
+        return own, claims
 
-    def _own_claim(self, label: Label, source: Record | WaitingLabel) -> bytes:
-        return f"{self._partition}@{source.offset}={label.truth}".encode()
+    async def _know_fields(self, found: Sequence[Claimed]) -> None:
+        """Load the feature names that records of another configuration refer to."""
+        used = {decode_pending_fields(claimed.record) for claimed in found if claimed.record}
+        if not used <= self._fields.keys():
+            saved = await self._store.load_fields()
+            self._fields = {key: FeatureFields(names) for key, names in saved.items()}
 
     def _wait(self, label: Label, record: Record, now: float, outcome: Outcome) -> None:
         kept = WaitingLabel(
@@ -217,10 +225,11 @@ class LabelHandler:
             return now - kept.since > self._grace
         return claims.watermark > label.label_time + self._grace
 
-    async def _join(
+    def _join(
         self,
         label: Label,
         source: Record | WaitingLabel,
+        own_claim: bytes,
         found: Claimed,
         origin: str,
         floor: int,
@@ -229,7 +238,7 @@ class LabelHandler:
         assert found.record is not None and found.claim is not None
         pending = decode_pending(found.record)
         delay = label.label_time - pending.event_time
-        if found.claim != self._own_claim(label, source):
+        if found.claim != own_claim:
             first = found.claim.decode().partition("=")[2]
             detail = f"the event was labelled {first} before; this one says {label.truth}"
             self._refuse(source, InvalidMessage("duplicate_label", detail), outcome)
@@ -239,7 +248,7 @@ class LabelHandler:
         else:
             example = Example(
                 label.event_id,
-                await self._features(pending),
+                self._fields[pending.fields].features(pending.values),
                 label.truth,
                 pending.score,
                 pending.version,
@@ -255,12 +264,6 @@ class LabelHandler:
             )
             outcome.counts["examples"] += 1
             outcome.label_delays.append(delay)
-
-    async def _features(self, pending: Pending) -> Features:
-        if pending.fields not in self._fields:
-            saved = await self._store.load_fields()
-            self._fields = {key: FeatureFields(names) for key, names in saved.items()}
-        return self._fields[pending.fields].features(pending.values)
 
     def _refuse(
         self, record: Record | WaitingLabel, error: InvalidMessage, outcome: Outcome

@@ -74,6 +74,10 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     stale: bool
 
 
+class _PendingFields(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    fields: int
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """An unusable record as it came (base64), where from, and why it can't be used."""
 
@@ -139,6 +143,14 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
 encode_json: Callable[[Any], bytes] = _json.encode
 encode_pending: Callable[[Pending], bytes] = _msgpack.encode
 decode_pending: Callable[[bytes], Pending] = msgspec.msgpack.Decoder(Pending).decode
+_first_of = msgspec.msgpack.Decoder(_PendingFields).decode
+
+
+def decode_pending_fields(record: bytes) -> int:
+    """Give the id of the feature names that a pending record refers to."""
+    return _first_of(record).fields
+
+
 decode_example: Callable[[bytes], Example] = msgspec.json.Decoder(Example).decode
 decode_decision: Callable[[bytes], Decision] = msgspec.json.Decoder(Decision).decode
 decode_dead_letter: Callable[[bytes], DeadLetter] = msgspec.json.Decoder(DeadLetter).decode

@@ -20,7 +20,9 @@ from tests.source_files import MODULES, ROOT, module_name
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 ESCAPE = re.compile(r"# sim-ok: \S+")
-HANDLERS = {f"stream.{name}" for name in ("score", "label", "learn", "lane", "messages")}
+HANDLERS = {
+    f"stream.{name}" for name in ("score", "label", "learn", "lane", "messages", "decoding")
+}
 IMPURE_MODULES = {"time", "uuid", "secrets"}
 CLOCKS = {"now", "utcnow", "today"}
 # A generator of one's own is how randomness is owned.

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 GENERATIONS_PER_TTL = 8
 """Pending events expire as whole generations, each an eighth of the TTL long: memory is at most
 an eighth above what the TTL asks for, and a look-up tries at most ten keys."""
@@ -27,8 +29,7 @@ class Lease:
     state: dict[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class NewPending:
+class NewPending(msgspec.Struct, frozen=True, gc=False):
     """A pending record to store under its event's id."""
 
     event_id: str
@@ -36,8 +37,7 @@ class NewPending:
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """What claiming an event for a label found.
 
     `record` is the pending record, or None if no such event waits. `claim` is the claim now in
