@@ -37,7 +37,8 @@ OURS = (
     Rule("learn: other", "models/learner.py"),
     Rule("learn: cut versions", "models/checkpoint.py"),
     Rule("learn: cut versions", "models/pickling.py"),
-    Rule("learn: decode", "stream/learn.py", "LearnHandler.absorb"),
+    Rule("learn: decode", "stream/learn.py", "<listcomp>"),
+    Rule("learn: cut versions", "stream/learn.py", "cut"),
     Rule("learn: other", "stream/learn.py"),
     Rule("score: decode", "stream/score.py", "ScoreHandler._decode"),
     Rule("score: pending to Redis", "models/stores/redis.py", "RedisStore.put_pending"),
@@ -113,8 +114,10 @@ def sort_stacks(
     by_bucket: defaultdict[str, float] = defaultdict(float)
     by_function: defaultdict[str, float] = defaultdict(float)
     for cpu_s, stack in stacks:
-        by_bucket[_bucket(stack)] += cpu_s
-        file, function = stack[0]
+        bucket = _bucket(stack)
+        by_bucket[bucket] += cpu_s
+        # Another thread is seen where it waits, not where it worked.
+        file, function = (bucket, "") if bucket.startswith("thread") else stack[0]
         by_function[f"{'/'.join(file.split('/')[-2:])}: {function}"] += cpu_s
     per_s = cpu_us / sum(by_bucket.values())
     return Hotspots(

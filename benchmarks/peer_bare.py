@@ -92,7 +92,7 @@ async def run(job: Job) -> None:
         # Labels that are ahead stay with the client; it waits only when there is nothing to do.
         labels_are_ahead = loop.n_labels >= loop.n_events < job.n
         wanted = (events,) if labels_are_ahead else (events, labels)
-        fetched = {}
+        fetched: dict[TopicPartition, list[Any]] = {}
         for partition in wanted:
             fetched |= await consumer.getmany(partition, timeout_ms=0, max_records=RECORDS_MAX)
         if not fetched:

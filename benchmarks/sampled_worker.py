@@ -76,7 +76,7 @@ class Sampler:
 
 
 def _codes(frame: FrameType | None) -> tuple[CodeType, ...]:
-    stack = []
+    stack: list[CodeType] = []
     while frame is not None and len(stack) < DEPTH_MAX:
         stack.append(frame.f_code)
         frame = frame.f_back
@@ -84,7 +84,7 @@ def _codes(frame: FrameType | None) -> tuple[CodeType, ...]:
 
 
 def main() -> None:
-    from stream.__main__ import main as driftline
+    from stream.cli import main as driftline
 
     Sampler().start()
     driftline()

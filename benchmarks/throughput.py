@@ -22,6 +22,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -101,8 +102,15 @@ class Bench:
     def latency(self, rate: float) -> LatencyResult:
         """Load a worker at this rate and time its scores."""
         app, broker = self._fresh_app(0), self._broker.bootstrap
-        names = [f"{app}.{name}" for name in ("events", "labels", "scores")]
-        job = LoadJob(broker, *names, rate, self._size.warm_up_s, self._size.measure_s)
+        job = LoadJob(
+            broker,
+            events=f"{app}.events",
+            labels=f"{app}.labels",
+            scores=f"{app}.scores",
+            rate=rate,
+            warm_up_s=self._size.warm_up_s,
+            measure_s=self._size.measure_s,
+        )
         command = [sys.executable, "-m", "benchmarks.latency", msgspec.json.encode(job).decode()]
         with EmbeddedRedis() as redis, WorkerProcess(broker, redis.url, app) as worker:
             worker.await_ready()
@@ -168,7 +176,7 @@ def run(
     for repeat in range(repeats):
         for contender in (c for c in CONTENDERS if c in wanted):
             title = f"({contender}) {report.TITLES[contender]}, {repeat + 1} of {repeats}"
-            result = timed(title, lambda contender=contender: bench.measure(contender))
+            result = timed(title, partial(bench.measure, contender))
             progress.print(
                 f"  {result.rate:,.0f}/s learned, {result.cpu_us:.1f} us CPU a record, "
                 f"{100 * result.queued_s / result.seconds:.0f} % without a CPU, "

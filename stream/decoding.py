@@ -68,6 +68,7 @@ class EventDecoder:
     def __init__(self, settings: EventSettings) -> None:
         self.fields = FeatureFields(list(settings.features))
         self._bytes_max = settings.bytes_max
+        self._future_max = settings.future_max
         self._categories = [
             i for i, f in enumerate(settings.features.values()) if f.type == "category"
         ]
@@ -92,7 +93,9 @@ class EventDecoder:
         values = row[self._n_head :]
         if self._categories:
             values = self._text_categories(values)
-        event_time = self._to_seconds(row[1]) if self._has_time else timestamp_ms / 1000.0
+        event_time = timestamp_ms / 1000.0
+        if self._has_time:
+            event_time = _not_in_future(self._to_seconds(row[1]), timestamp_ms, self._future_max)
         entity: str | None = None
         if self._has_entity:
             entity = str(row[self._n_head - 1])
@@ -126,6 +129,7 @@ class LabelDecoder:
     def __init__(self, settings: LabelSettings, task: Task) -> None:
         self._to_seconds = _time_reader(settings.time_format)
         self._has_time = settings.time is not None
+        self._future_max = settings.future_max
         self._value_field = settings.value
         value_type, self._to_truth = _truth(settings, task)
         columns: list[tuple[str, Any]] = [(settings.id, str | int), (settings.value, value_type)]
@@ -140,7 +144,9 @@ class LabelDecoder:
             if error.reason != "missing_field" and error.detail.startswith(f"{self._value_field}:"):
                 raise InvalidMessage("bad_label", error.detail) from None
             raise
-        label_time = self._to_seconds(row[2]) if self._has_time else timestamp_ms / 1000.0
+        label_time = timestamp_ms / 1000.0
+        if self._has_time:
+            label_time = _not_in_future(self._to_seconds(row[2]), timestamp_ms, self._future_max)
         return Label(str(row[0]), self._to_truth(row[1]), label_time)
 
 
@@ -193,6 +199,14 @@ def seconds_of_iso8601(text: str) -> float:
     if moment.tzinfo is None:
         return (moment - _EPOCH).total_seconds()
     return (moment - _EPOCH_UTC).total_seconds()
+
+
+def _not_in_future(seconds: float, timestamp_ms: int, future_max: float) -> float:
+    """Refuse a time far after the record's own; records without a timestamp are trusted."""
+    if timestamp_ms > 0 and seconds > timestamp_ms / 1000.0 + future_max:
+        ahead = seconds - timestamp_ms / 1000.0
+        raise InvalidMessage("bad_time", f"{ahead:.0f} s after the record's Kafka timestamp")
+    return seconds
 
 
 def _struct_decoder(

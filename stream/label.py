@@ -60,7 +60,8 @@ class LabelHandler:
     ttl
         Seconds after its event when a label has expired.
     grace
-        Seconds by which events must have passed a label's time before its event is unknown.
+        Seconds by which events must have passed a label's time, and that the label must have
+        waited, before its event is unknown.
     waiting_max
         Labels that may wait; with more, new ones are left in Kafka.
     scored_until
@@ -221,9 +222,10 @@ class LabelHandler:
         outcome.counts["early_labels"] += 1
 
     def _unknown(self, label: Label, kept: WaitingLabel, claims: Claims, now: float) -> bool:
-        if claims.watermark is None:  # All score lanes are idle: they have seen what there is.
-            return now - kept.since > self._grace
-        return claims.watermark > label.label_time + self._grace
+        # Both clocks: event time alone runs away while events are caught up with or while its own
+        # lane rests; waiting alone would give up on a backlog. No watermark: all lanes are idle.
+        passed = claims.watermark is None or claims.watermark > label.label_time + self._grace
+        return passed and now - kept.since > self._grace
 
     def _join(
         self,

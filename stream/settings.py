@@ -163,6 +163,11 @@ class EventSettings(_Section):
     entity: str | None = Field(
         None, description="Field with the card, user or device; alerts are keyed by it."
     )
+    future_max: Duration = Field(
+        86_400.0,
+        description="An event later than its Kafka timestamp by more than this is a dead letter: "
+        "one wrong year would make all waiting labels look late.",
+    )
     bytes_max: int = Field(65_536, ge=64, description="A larger record is a dead letter.")
     features: dict[str, FeatureSettings] = Field(
         description="The feature fields, a table each; other fields are ignored."
@@ -191,6 +196,10 @@ class LabelSettings(_Section):
     )
     time_format: Literal["iso8601", "epoch_s", "epoch_ms"] = Field(
         "iso8601", description="How the time is written; iso8601 without a zone is UTC."
+    )
+    future_max: Duration = Field(
+        86_400.0,
+        description="A label later than its Kafka timestamp by more than this is a dead letter.",
     )
 
     @model_validator(mode="after")
@@ -240,7 +249,7 @@ class JoinSettings(_Section):
     )
     early_grace: Duration = Field(
         60.0,
-        description="How far events must have passed a label's time, or how long it must have "
+        description="How far events must have passed a label's time, and how long it must have "
         "waited, before its event counts as unknown.",
     )
     waiting_max: int = Field(

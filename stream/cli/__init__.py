@@ -11,7 +11,7 @@
     versions    driftline versions list | show | export
     reconcile   driftline reconcile
     worker      driftline worker
-    run         driftline demo | simulate
+    demo        driftline demo | simulate
 
 Libraries that are slow to import (pydantic, Kafka clients, River, Faust) are imported inside the
 commands: help and completion must answer at once.

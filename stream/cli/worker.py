@@ -48,6 +48,8 @@ def worker(
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for chatty in ("kafka", "aiokafka", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
     from stream.learners import check_learner
 
     check_learner(settings)
