@@ -1,0 +1,182 @@
+"""What producers may send, and the reason that each bad record gets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.types import Task
+from stream.decoding import EventDecoder, LabelDecoder
+from stream.messages import InvalidMessage
+from stream.settings import EventSettings, LabelSettings
+
+SETTINGS = EventSettings(
+    id="id",
+    time="at",
+    entity="card",
+    bytes_max=300,
+    features={
+        "amount": {"min": 0, "max": 100},
+        "count": {"type": "integer", "min": 1, "max": 9, "required": False},
+        "shop": {"type": "category", "length_max": 5, "required": False},
+        "new": {"type": "boolean", "required": False},
+    },
+)
+GOOD: dict[str, Any] = {"id": "e1", "at": "2018-04-01T00:00:01", "card": 7, "amount": 5}
+
+
+def decode(changes: dict[str, Any], without: str = "") -> Any:
+    body = {name: value for name, value in (GOOD | changes).items() if name != without}
+    return EventDecoder(SETTINGS).decode(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "null_value"),
+        (b"", "not_json"),
+        (b"{", "not_json"),
+        (b"\xff\xfe", "not_json"),
+        (b'{"id": "e1", "amount": NaN, "card": 1, "at": "2018-04-01"}', "not_finite"),
+        (b'{"id": "e1", "amount": -Infinity, "card": 1, "at": "2018-04-01"}', "not_finite"),
+        (b"[]", "not_an_object"),
+        (b"null", "not_an_object"),
+        (b'"text"', "not_an_object"),
+        (json.dumps(GOOD | {"note": "x" * 300}).encode(), "too_large"),
+        (b"[" * 250, "not_json"),
+    ],
+)
+def test_what_is_no_event_at_all_has_its_reason(value: bytes | None, reason: str) -> None:
+    """The reason code is what ops filter by."""
+    with pytest.raises(InvalidMessage) as caught:
+        EventDecoder(SETTINGS).decode(value)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "without", "reason", "where"),
+    [
+        ({}, "id", "missing_field", "id"),
+        ({}, "amount", "missing_field", "amount"),
+        ({}, "at", "missing_field", "at"),
+        ({}, "card", "missing_field", "card"),
+        ({"id": 1.5}, "", "wrong_type", "id"),
+        ({"id": None}, "", "wrong_type", "id"),
+        ({"amount": "5"}, "", "wrong_type", "amount"),
+        ({"amount": None}, "", "wrong_type", "amount"),
+        ({"amount": True}, "", "wrong_type", "amount"),
+        ({"amount": [1]}, "", "wrong_type", "amount"),
+        ({"count": 1.5}, "", "wrong_type", "count"),
+        ({"shop": {}}, "", "wrong_type", "shop"),
+        ({"new": 1}, "", "wrong_type", "new"),
+        ({"amount": -0.1}, "", "out_of_range", "amount"),
+        ({"amount": 100.1}, "", "out_of_range", "amount"),
+        ({"amount": 10**400}, "", "out_of_range", "amount"),
+        ({"count": 0}, "", "out_of_range", "count"),
+        ({"shop": "longer"}, "", "out_of_range", "shop"),
+        ({"at": "yesterday"}, "", "bad_time", "yesterday"),
+        ({"at": "2018-02-30"}, "", "bad_time", "2018-02-30"),
+    ],
+)
+def test_a_bad_field_is_named_with_its_reason(
+    changes: dict[str, Any], without: str, reason: str, where: str
+) -> None:
+    """Whoever reads the dead letter knows what to mend."""
+    with pytest.raises(InvalidMessage) as caught:
+        decode(changes, without)
+    assert caught.value.reason == reason
+    assert where in caught.value.detail
+
+
+def test_features_come_in_the_configured_order_and_missing_ones_are_left_out() -> None:
+    """The order of a sum must not depend on the producer."""
+    event = decode({"new": False, "shop": 12, "unknown": [1, {"x": 2}], "count": None})
+    assert list(event.features.items()) == [("amount", 5.0), ("shop", "12"), ("new", False)]
+    assert event.values == (5.0, None, "12", False)
+    assert (event.event_id, event.entity, event.event_time) == ("e1", "7", 1522540801.0)
+
+
+def test_a_time_far_after_the_records_own_is_refused() -> None:
+    """One wrong year would make everything that waits look expired."""
+    body = json.dumps(GOOD).encode()
+    at_ms = 1_522_540_801_000
+    assert EventDecoder(SETTINGS).decode(body, at_ms - 86_400_000).event_id == "e1"
+    with pytest.raises(InvalidMessage, match="bad_time"):
+        EventDecoder(SETTINGS).decode(body, at_ms - 86_401_000)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "value", "truth"),
+    [
+        (Task.BINARY, {}, 1, True),
+        (Task.BINARY, {}, False, False),
+        (Task.BINARY, {"positive": "UP", "negative": "DOWN"}, "DOWN", False),
+        (Task.ANOMALY, {}, 0, False),
+        (Task.MULTICLASS, {}, 3, "3"),
+        (Task.MULTICLASS, {}, "cat", "cat"),
+        (Task.REGRESSION, {}, 3, 3.0),
+    ],
+)
+def test_a_label_takes_its_tasks_type(
+    task: Task, settings: dict[str, str], value: object, truth: object
+) -> None:
+    """River compares labels by value: a mixture of types would raise later."""
+    body = json.dumps({"id": 4, "label": value}).encode()
+    label = LabelDecoder(LabelSettings(**settings), task).decode(body, 2_500)
+    assert (label.event_id, label.truth, label.label_time) == ("4", truth, 2.5)
+    assert type(label.truth) is type(truth)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "body", "reason"),
+    [
+        (Task.BINARY, {}, {"id": 1, "label": 2}, "bad_label"),
+        (Task.BINARY, {}, {"id": 1, "label": "true"}, "bad_label"),
+        (Task.BINARY, {}, {"id": 1, "label": None}, "bad_label"),
+        (
+            Task.BINARY,
+            {"positive": "UP", "negative": "DOWN"},
+            {"id": 1, "label": "up"},
+            "bad_label",
+        ),
+        (Task.REGRESSION, {}, {"id": 1, "label": 1e16}, "bad_label"),
+        (Task.BINARY, {}, {"id": 1}, "missing_field"),
+        (Task.BINARY, {}, {"label": True}, "missing_field"),
+        (Task.BINARY, {}, {"id": [], "label": True}, "wrong_type"),
+    ],
+)
+def test_a_bad_label_has_its_reason(
+    task: Task, settings: dict[str, str], body: dict[str, Any], reason: str
+) -> None:
+    """A label that can't be used is told apart from a record that is none."""
+    with pytest.raises(InvalidMessage) as caught:
+        LabelDecoder(LabelSettings(**settings), task).decode(json.dumps(body).encode())
+    assert caught.value.reason == reason
+
+
+@given(st.binary(max_size=200) | st.text(max_size=80).map(str.encode))
+def test_no_bytes_escape_as_another_error(value: bytes) -> None:
+    """Whatever arrives is an event or a dead letter, never a crash."""
+    try:
+        EventDecoder(SETTINGS).decode(value)
+    except InvalidMessage as error:
+        assert error.reason
+
+
+@given(
+    st.fixed_dictionaries(
+        {"id": st.text() | st.integers(), "amount": st.floats(0, 100), "card": st.text()},
+        optional={"count": st.integers(1, 9), "shop": st.text(max_size=5), "new": st.booleans()},
+    )
+)
+def test_valid_values_arrive_unchanged(body: dict[str, Any]) -> None:
+    """Floats to the last bit, texts to the last character."""
+    event = decode(body) if len(json.dumps(GOOD | body)) <= 300 else None
+    if event is not None:
+        assert event.event_id == str(body["id"])
+        expected = {k: v for k, v in body.items() if k not in ("id", "card")}
+        assert event.features == expected
