@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,4 +102,4 @@ def _rows() -> Iterator[dict[str, str]]:
             f"{', '.join((*FEATURES, 'class'))})"
         )
     with gzip.open(path, "rt") as file:
-        yield from itertools.islice(csv.DictReader(file), None)
+        yield from csv.DictReader(file)

@@ -70,7 +70,9 @@ def build(job: Job, datadir: str) -> faust.App:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="driftline-bench-faust-") as datadir:
         app = build(Job.from_command_line(), datadir)
-        worker = app.Worker(loglevel=logging.ERROR, redirect_stdouts=False, quiet=True)
+        # As in `faust worker -l info`. Not quieter: from WARNING on Faust shows a spinner, which
+        # sets the root logger to DEBUG, and that costs aiokafka's callers more than their work.
+        worker = app.Worker(loglevel=logging.INFO, redirect_stdouts=False, quiet=True)
         worker.execute_from_commandline()
 
 

@@ -70,7 +70,8 @@ class WorkerProcess:
     def __enter__(self) -> Self:
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", self._module, "worker", "-c", "elec2", "--log-level", "warning"],
+            # The default level, info: at a quieter one Faust's spinner turns debug records on.
+            [sys.executable, "-m", self._module, "worker", "-c", "elec2"],
             cwd=ROOT,
             env=self._environment,
             stdin=subprocess.PIPE,

@@ -20,6 +20,7 @@ from river import base
 from models import pickling
 from models.drift import DriftSettings, DriftWatch
 from models.errors import CheckpointCorrupt, LearnFailed
+from models.fused import fuse
 from models.pipelines import describe, pipeline_hash, takes_weight
 from models.prequential import Prequential, PrequentialValues
 from models.types import DriftSignal, Example, Features, LearnOutcome, Score, Task, Truth
@@ -127,6 +128,7 @@ class Learner:
     def _get_ready(self) -> None:
         # What is derived from the state and not part of it.
         self._takes_weight = takes_weight(self._model)
+        self._fused = fuse(self._model) if self.task is Task.BINARY else None
         self._failed = False
         self._untrained: Any = None if self.n_learned else copy.deepcopy(self._model)
 
@@ -150,6 +152,8 @@ class Learner:
         model = self._model if self._untrained is None else self._untrained
         match self.task:
             case Task.BINARY:
+                if self._fused is not None and self._untrained is None:
+                    return list(map(self._fused.probability, batch))
                 predict_proba_one = model.predict_proba_one
                 return [predict_proba_one(x).get(True, 0.0) for x in batch]
             case Task.MULTICLASS:
@@ -210,7 +214,7 @@ class Learner:
     def dump(self) -> bytes:
         """Serialise the whole state; `load` continues from it bit for bit."""
         assert not self._failed, "a half-learned state must not be saved: load a checkpoint"
-        derived = ("_takes_weight", "_failed", "_untrained")
+        derived = ("_takes_weight", "_failed", "_untrained", "_fused")
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
         return pickling.dumps({"schema": _STATE_SCHEMA, "learner": state})
 
@@ -257,7 +261,8 @@ class Learner:
         return fresh, fresh_offsets
 
     def _learn(self, examples: list[Example], offsets: list[int]) -> None:
-        learn_one, takes_weight = self._model.learn_one, self._takes_weight
+        learn_weighted, takes_weight = self._model.learn_one, self._takes_weight
+        learn_one = self._model.learn_one if self._fused is None else self._fused.learn
         unsupervised = self.task is Task.ANOMALY
         n_learned, next_probe = self.n_learned, self._next_probe()
         for example, offset in zip(examples, offsets, strict=True):
@@ -270,7 +275,7 @@ class Learner:
                 elif weight == 1.0 or not takes_weight:
                     learn_one(example.features, label)
                 else:
-                    learn_one(example.features, label, w=weight)
+                    learn_weighted(example.features, label, w=weight)
             except Exception as error:
                 self._failed = True
                 raise LearnFailed(
