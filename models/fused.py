@@ -2,11 +2,11 @@
 
 River scales and learns through a dozen small calls an event. Here the same operations run in the
 same order on the same objects, so predictions and state are equal to the last bit, and either path
-may go on where the other stopped. Only the plain case is taken: no rolling window, SGD with a constant
-rate, log loss with equal weights, no penalty; for any other pipeline `fuse` gives None.
+may go on where the other stopped. Only the plain case is taken: no rolling window, SGD with a
+constant rate, log loss with equal weights, no penalty; for any other pipeline `fuse` gives None.
 
-Measured by benchmarks/learner.py: learning 7 features 8.0 us against 13.9, predicting 1.9 against
-2.6 (elec2, River 0.26.1).
+Measured on elec2 (7 features, River 0.26.1, best of five runs in one process): learning 8.3 us
+against 11.8, predicting 2.2 us against 3.4.
 """
 
 from __future__ import annotations
