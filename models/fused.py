@@ -95,7 +95,7 @@ def _learn(scaler: Any, regression: Any) -> Callable[[Features, Any], None]:
             vars_[name] = variance
             scaled[name] = (value - mean) / variance**0.5 if variance else 0.0
         # As LinearModel does: a view of the weights that initializes those of new features.
-        weights = vector(regression._weights, initializer, scaled)
+        weights: Any = vector(regression._weights, initializer, scaled)
         raw = weights.dot(scaled) + regression.intercept
         sign = 1 if y else -1
         z = raw * sign

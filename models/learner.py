@@ -262,7 +262,7 @@ class Learner:
 
     def _learn(self, examples: list[Example], offsets: list[int]) -> None:
         learn_weighted, takes_weight = self._model.learn_one, self._takes_weight
-        learn_one = self._model.learn_one if self._fused is None else self._fused.learn
+        learn_one: Any = learn_weighted if self._fused is None else self._fused.learn
         unsupervised = self.task is Task.ANOMALY
         n_learned, next_probe = self.n_learned, self._next_probe()
         for example, offset in zip(examples, offsets, strict=True):

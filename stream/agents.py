@@ -23,6 +23,6 @@ def add_agents(app: LaneApp, topics: Sequence[str]) -> None:
 def _deliver_to(app: LaneApp) -> Any:
     async def deliver(batches: faust.StreamT[Any]) -> None:
         async for batch in batches:
-            await app.lanes.deliver(TP(batch.topic, batch.partition), batch.records)
+            app.lanes.deliver(TP(batch.topic, batch.partition), batch.records)
 
     return deliver

@@ -37,6 +37,8 @@ INPUTS = (topics.EVENTS, topics.LABELS, topics.EXAMPLES)
 EXIT_FAILED = 1
 EXIT_FENCED = 4
 METRICS_EVERY_S = 2.0
+FETCH_BATCHES = 16
+"""Batches that one fetch may hand over: enough for every lane to get its share of a backlog."""
 STREAM_BUFFER_BATCHES = 8
 """Batches that Faust may queue for an agent: bounds memory, hides one fetch's latency."""
 
@@ -115,7 +117,7 @@ def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp
         broker_heartbeat_interval=min(3.0, kafka.session_timeout / 4),
         broker_rebalance_timeout=max(kafka.session_timeout, 10.0),
         broker_commit_interval=1.0,
-        broker_max_poll_records=4 * settings.worker.batch_records_max,
+        broker_max_poll_records=FETCH_BATCHES * settings.worker.batch_records_max,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
         stream_buffer_maxsize=STREAM_BUFFER_BATCHES,

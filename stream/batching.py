@@ -14,6 +14,7 @@ the tests on a real broker cover them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -25,7 +26,7 @@ from faust.types import TP
 
 FETCH_WAIT_MS = 50
 """How long the broker may wait for news; below it the embedded one burns a core."""
-POLL_S = 0.02
+POLL_S = 0.01
 """How long a fetch may wait: a partition that is resumed meanwhile is seen after that."""
 
 
@@ -97,6 +98,8 @@ class Positions(Protocol):
 
     held: set[TP]
     """Partitions not to fetch for now."""
+    released: asyncio.Event
+    """Set when one of them may be fetched again."""
 
     async def seek_positions(self, consumer: LaneConsumer) -> dict[TP, int]:
         """Give where each assigned lane goes on."""
@@ -146,7 +149,8 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
         # delivered yet, and sleeps a whole second when all are paused.
         wanted = (active_partitions or set()) - self._lanes.held
         if not wanted:
-            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lanes.released.wait(), timeout)
             return {}
         return await super()._getmany(wanted, timeout)
 

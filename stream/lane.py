@@ -53,9 +53,8 @@ class Lane:
     strict
         Offsets must follow one another: a hole is lost data, and a crash is better than silence.
     pause
-        Pauses (True) and resumes (False) fetching for a lane whose `hold` may make it wait for
-        other lanes: it must not block the delivery that those are fed by. Other lanes block
-        delivery while they are full.
+        Stops (True) and resumes (False) fetching for this lane: it has two batches waiting. A full
+        lane never blocks delivery, which the lanes share: the others would starve behind it.
     """
 
     def __init__(
@@ -68,8 +67,8 @@ class Lane:
         clock: Clock,
         observer: LaneObserver,
         batch_records_max: int,
+        pause: Callable[[bool], None],
         strict: bool = False,
-        pause: Callable[[bool], None] | None = None,
     ) -> None:
         self.lease = lease
         self.handler = handler
@@ -86,7 +85,6 @@ class Lane:
         self._queue: deque[Sequence[Record]] = deque()
         self._n_queued = 0
         self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
         self._closed = False
         self._busy = asyncio.Lock()
         self._resting = False
@@ -107,21 +105,16 @@ class Lane:
         self.position = position
         self.saved = position
 
-    async def offer(self, records: Sequence[Record]) -> None:
-        """Deliver fetched records; pauses or waits while two full batches are queued."""
-        full = 2 * self._batch_records_max
-        if self._pause is not None:
-            if self._n_queued + len(records) >= full and not self._paused:
-                self._paused = True
-                self._pause(True)
-        else:
-            while self._n_queued >= full and not self._closed:
-                self._room.clear()
-                await self._room.wait()
-        if not self._closed:
-            self._queue.append(records)
-            self._n_queued += len(records)
-            self._arrived.set()
+    def offer(self, records: Sequence[Record]) -> None:
+        """Deliver fetched records; fetching is paused while two full batches are queued."""
+        if self._closed:
+            return
+        self._queue.append(records)
+        self._n_queued += len(records)
+        self._arrived.set()
+        if self._n_queued >= 2 * self._batch_records_max and not self._paused:
+            self._paused = True
+            self._pause(True)
 
     def wake(self) -> None:
         """Look again whether what holds the lane has passed."""
@@ -153,7 +146,7 @@ class Lane:
         """Let the batch in flight finish, save what the handler leaves, and stop."""
         self._closed = True
         self._queue.clear()
-        self._room.set()
+        self._n_queued = 0
         self._arrived.set()
         try:
             async with asyncio.timeout(timeout), self._busy:
@@ -172,8 +165,7 @@ class Lane:
         while self._queue and len(records) + len(self._queue[0]) <= self._batch_records_max:
             more = self._pop(records[-1].offset + 1 if records else self.position)
             records = [*records, *more] if records else more
-        self._room.set()
-        if self._paused and self._pause is not None and self._n_queued < self._batch_records_max:
+        if self._paused and self._n_queued < self._batch_records_max:
             self._paused = False
             self._pause(False)
         return records

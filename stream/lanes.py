@@ -45,6 +45,7 @@ class Lanes:
         self._positions: dict[TP, int | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.held: set[TP] = set()
+        self.released = asyncio.Event()
         self.ready = False
 
     @property
@@ -85,19 +86,25 @@ class Lanes:
 
     def hold(self, tp: TP, held: bool) -> None:
         """Stop or resume fetching a partition whose lane has to wait for others."""
-        (self.held.add if held else self.held.discard)(tp)
+        if held:
+            self.held.add(tp)
+            self.released.clear()
+        else:
+            self.held.discard(tp)
+            self.released.set()
 
-    async def deliver(self, tp: TP, records: Sequence[Record]) -> None:
+    def deliver(self, tp: TP, records: Sequence[Record]) -> None:
         """Hand records to their lane; those of a lane that left are dropped, its owner has them."""
         lane = self._lanes.get(tp)
         if lane is not None and tp not in self._positions:
-            await lane.offer(records)
+            lane.offer(records)
 
     async def close(self) -> None:
         """Close all lanes: each finishes its batch and commits it, within a deadline."""
         self.ready = False
         lanes, self._lanes, self._positions = self._lanes, {}, {}
         self.held.clear()
+        self.released.set()
         await asyncio.gather(*(lane.close(CLOSE_TIMEOUT_S) for lane in lanes.values()))
         for task in list(self._tasks):
             task.cancel()

@@ -86,7 +86,7 @@ class Worker:
             observer=self,
             batch_records_max=self.settings.worker.batch_records_max,
             strict=kind == "learn" or not self.settings.kafka.inputs_may_have_gaps,
-            pause=self._pauser(topic, partition) if kind == "label" else None,
+            pause=self._pauser(topic, partition),
         )
         self._lanes[lane.name] = (lane, topic, partition)
         return lane, position

@@ -151,7 +151,7 @@ class SimWorker:
             self.world.reached["redelivered records"] += 1
         batch = records[first : first + self.world.batch]
         if batch and lane.n_queued == 0:
-            await lane.offer(batch)
+            lane.offer(batch)
         took_records = await lane.step()
         if not took_records:
             await lane.rest_if_idle()

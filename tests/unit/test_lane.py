@@ -76,7 +76,7 @@ async def make(scribe: Scribe, strict: bool = True, pause: Any = None) -> tuple[
         observer=scribe,
         batch_records_max=4,
         strict=strict,
-        pause=pause,
+        pause=pause or (lambda paused: None),
     )
     lane.start_at(10)
     return lane, store
@@ -92,7 +92,7 @@ def test_outputs_are_acknowledged_before_the_position_is_committed() -> None:
     async def run() -> None:
         scribe = Scribe()
         lane, store = await make(scribe)
-        await lane.offer(deliver(10, 11))
+        lane.offer(deliver(10, 11))
         assert await lane.step()
         assert scribe.story == ["absorb 10", "publish", "committed", "publish"]
         assert await store.positions() == {"score.0": 12}
@@ -107,7 +107,7 @@ def test_redelivered_records_are_taken_once() -> None:
         scribe = Scribe()
         lane, _ = await make(scribe)
         for offsets in ((8, 9, 10), (9, 10, 11), (3, 4)):
-            await lane.offer(deliver(*offsets))
+            lane.offer(deliver(*offsets))
         while lane.n_queued:
             await lane.step()
         assert scribe.taken == [10, 11]
@@ -121,7 +121,7 @@ def test_a_gap_stops_a_strict_lane_and_only_that() -> None:
     async def run(strict: bool) -> list[int]:
         scribe = Scribe()
         lane, _ = await make(scribe, strict)
-        await lane.offer(deliver(10, 12))
+        lane.offer(deliver(10, 12))
         await lane.step()
         return scribe.taken
 
@@ -130,25 +130,24 @@ def test_a_gap_stops_a_strict_lane_and_only_that() -> None:
         asyncio.run(run(strict=True))
 
 
-def test_a_full_lane_keeps_the_delivery_waiting() -> None:
-    """Two batches are queued at most; room is made by taking one, or by closing."""
+def test_a_full_lane_pauses_fetching_until_there_is_room() -> None:
+    """Two batches are queued, then nothing more is fetched; a closed lane takes nothing."""
 
     async def run() -> None:
-        lane, _ = await make(Scribe())
-        await lane.offer(deliver(10, 11, 12, 13))
-        await lane.offer(deliver(14, 15, 16, 17))
-        third = asyncio.create_task(lane.offer(deliver(18)))
-        await asyncio.sleep(0)
-        assert not third.done()
+        pauses: list[bool] = []
+        lane, _ = await make(Scribe(), pause=pauses.append)
+        lane.offer(deliver(10, 11, 12, 13))
+        assert pauses == []
+        lane.offer(deliver(14, 15, 16, 17))
+        lane.offer(deliver(18))
+        assert pauses == [True]
         await lane.step()
-        await third
-        assert lane.n_queued == 5
-        await lane.offer(deliver(19, 20, 21))
-        blocked = asyncio.create_task(lane.offer(deliver(22)))
-        await asyncio.sleep(0)
+        assert pauses == [True], "there is a batch left to work on"
+        await lane.step()
+        assert pauses == [True, False]
         await lane.close(timeout=1.0)
-        await blocked
-        assert lane.n_queued == 5 + 3, "a closed lane takes nothing more"
+        lane.offer(deliver(19))
+        assert lane.n_queued == 0
 
     asyncio.run(run())
 
@@ -161,7 +160,7 @@ def test_a_held_lane_pauses_fetching_and_resumes_it() -> None:
         scribe.held = True
         lane, _ = await make(scribe, pause=pauses.append)
         for first in (10, 14, 18):
-            await lane.offer(deliver(*range(first, first + 4)))
+            lane.offer(deliver(*range(first, first + 4)))
         assert (pauses, await lane.step()) == ([True], False)
         scribe.held = False
         while await lane.step():
