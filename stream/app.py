@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import faust
 import redis.asyncio
@@ -22,7 +22,7 @@ from models.stores.base import Store
 from models.stores.redis import RedisStore
 from stream import topics
 from stream.agents import add_agents
-from stream.batching import LaneTransport, batch_scheduler
+from stream.batching import LaneConsumer, LaneTransport, batch_scheduler
 from stream.clients import aiokafka_config, kafka_ssl_context, redis_config
 from stream.http import MonitoringServer
 from stream.lanes import Lanes
@@ -37,8 +37,6 @@ INPUTS = (topics.EVENTS, topics.LABELS, topics.EXAMPLES)
 EXIT_FAILED = 1
 EXIT_FENCED = 4
 METRICS_EVERY_S = 2.0
-FETCH_BATCHES = 16
-"""Batches that one fetch may hand over: enough for every lane to get its share of a backlog."""
 STREAM_BUFFER_BATCHES = 8
 """Batches that Faust may queue for an agent: bounds memory, hides one fetch's latency."""
 
@@ -96,7 +94,7 @@ def build_app(
         outbox=outbox,
         clock=clock,
         highwater=lambda topic, partition: app.consumer.highwater(TP(topic, partition)),
-        pause=lambda topic, partition, paused: app.lanes.hold(TP(topic, partition), paused),
+        pause=lambda topic, partition, paused: _consumer(app).hold(TP(topic, partition), paused),
     )
     app.lanes = Lanes(
         lambda tp: worker.open_lane(tp.topic, tp.partition),
@@ -117,7 +115,8 @@ def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp
         broker_heartbeat_interval=min(3.0, kafka.session_timeout / 4),
         broker_rebalance_timeout=max(kafka.session_timeout, 10.0),
         broker_commit_interval=1.0,
-        broker_max_poll_records=FETCH_BATCHES * settings.worker.batch_records_max,
+        # All that was fetched is taken: see `LaneConsumer.hold`.
+        broker_max_poll_records=None,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
         stream_buffer_maxsize=STREAM_BUFFER_BATCHES,
@@ -148,6 +147,10 @@ def _credentials(settings: Settings) -> Any:
             ssl_context=context,
         )
     return None if context is None else faust.SSLCredentials(context)
+
+
+def _consumer(app: LaneApp) -> LaneConsumer:
+    return cast(LaneConsumer, app.consumer)
 
 
 def _fail(lane: str, error: BaseException, end: Callable[[int], None]) -> None:

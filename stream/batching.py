@@ -13,21 +13,20 @@ the tests on a real broker cover them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import faust
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
 
 FETCH_WAIT_MS = 50
 """How long the broker may wait for news; below it the embedded one burns a core."""
-POLL_S = 0.01
-"""How long a fetch may wait: a partition that is resumed meanwhile is seen after that."""
 
 
 class Batch:
@@ -96,11 +95,6 @@ def batch_scheduler(batch_records_max: int) -> type[DefaultSchedulingStrategy]:
 class Positions(Protocol):
     """What the consumer asks of the lanes (see `stream.lanes.Lanes`)."""
 
-    held: set[TP]
-    """Partitions not to fetch for now."""
-    released: asyncio.Event
-    """Set when one of them may be fetched again."""
-
     async def seek_positions(self, consumer: LaneConsumer) -> dict[TP, int]:
         """Give where each assigned lane goes on."""
         ...
@@ -119,6 +113,19 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # have no news would keep the rest waiting for that long.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
+
+    def hold(self, tp: TP, held: bool) -> None:
+        """Stop or resume asking the broker for a partition; what was fetched is delivered."""
+        consumer = self._consumer
+        if consumer is not None:
+            change = consumer.pause if held else consumer.resume
+            self.thread_loop.call_soon_threadsafe(_if_assigned, change, TopicPartition(*tp))
+
+
+def _if_assigned(change: Callable[[TopicPartition], None], tp: TopicPartition) -> None:
+    # It may have been revoked since; a new assignment starts unpaused.
+    with contextlib.suppress(IllegalStateError):
+        change(tp)
 
 
 class LaneConsumer(driver.Consumer):  # type: ignore[misc]
@@ -139,20 +146,14 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
         if positions:
             await self.seek_wait(positions)
 
-    async def getmany(self, timeout: float) -> Any:
-        """Fetch, waiting for a short time only."""
-        async for tp_and_message in super().getmany(timeout=min(timeout, POLL_S)):
-            yield tp_and_message
+    def hold(self, tp: TP, held: bool) -> None:
+        """Stop or resume fetching a partition.
 
-    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        # Not Faust's pause_partitions(): it throws away what was fetched of the partition and not
-        # delivered yet, and sleeps a whole second when all are paused.
-        wanted = (active_partitions or set()) - self._lanes.held
-        if not wanted:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lanes.released.wait(), timeout)
-            return {}
-        return await super()._getmany(wanted, timeout)
+        Not Faust's pause_partitions(): it throws away what was fetched and not delivered yet, and
+        sleeps a whole second when all are paused. Nor may fetched records be left to lie: aiokafka
+        asks for nothing more while they do.
+        """
+        cast(LaneConsumerThread, self._thread).hold(tp, held)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         # Batches are not gaps, and commits do not follow acknowledgements.

@@ -1,8 +1,8 @@
 """How each client library is told where Kafka and Redis are, and how to log in.
 
-Why here: three Kafka clients are in use (aiokafka under Faust, kafka-python to administer,
-librdkafka where speed counts), and each has its own names for the same settings. A deployment
-with TLS must not find out in production that one of them was forgotten.
+Why here: two Kafka clients are in use (aiokafka under Faust, kafka-python for everything else),
+and each has its own names for the same settings. A deployment with TLS must not find out in
+production that one of them was forgotten.
 """
 
 from __future__ import annotations
@@ -50,51 +50,6 @@ def aiokafka_config(settings: KafkaSettings) -> dict[str, Any]:
     if _uses_tls(settings):
         config["ssl_context"] = kafka_ssl_context(settings)
     return config | _sasl_of_python_clients(settings)
-
-
-def librdkafka_config(settings: KafkaSettings) -> dict[str, Any]:
-    """Properties for any confluent-kafka client.
-
-    Examples
-    --------
-    >>> librdkafka_config(KafkaSettings(bootstrap="a:9092, b:9092"))["bootstrap.servers"]
-    'a:9092,b:9092'
-    """
-    config: dict[str, Any] = {
-        "bootstrap.servers": ",".join(_brokers(settings)),
-        "client.id": CLIENT_ID,
-        "security.protocol": settings.security_protocol,
-        # librdkafka logs each failed connection to stderr; the error itself is raised as well.
-        "log_level": 0,
-    }
-    if _uses_tls(settings):
-        _check_files(settings)
-        files = {
-            "ssl.ca.location": settings.ssl_ca_file,
-            "ssl.certificate.location": settings.ssl_cert_file,
-            "ssl.key.location": settings.ssl_key_file,
-        }
-        config |= {name: str(path) for name, path in files.items() if path is not None}
-    if _uses_sasl(settings):
-        user, password = _login(settings)
-        config |= {
-            "sasl.mechanism": settings.sasl_mechanism,
-            "sasl.username": user,
-            "sasl.password": password,
-        }
-    return config
-
-
-def librdkafka_producer_config(settings: KafkaSettings) -> dict[str, Any]:
-    """Properties for a producer that loses nothing and partitions as every other Kafka client.
-
-    librdkafka's own default partitioner is CRC32: the same card would be on one partition for
-    the gateway's Java producer and on another for ours, and its events out of order.
-    """
-    return librdkafka_config(settings) | {
-        "partitioner": "murmur2_random",
-        "enable.idempotence": True,
-    }
 
 
 def kafka_ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
@@ -180,7 +135,7 @@ def _check_files(settings: KafkaSettings) -> None:
 
 
 def _check_file(key: str, path: Path) -> None:
-    # Otherwise librdkafka says "No provider for SASL mechanism" or nothing at all.
+    # Otherwise it is a stack trace of OpenSSL's, without the file's name.
     if not path.is_file():
         raise SettingsError(f"{key}: there is no file {path}")
 

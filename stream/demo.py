@@ -21,12 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka import TopicPartition as Partition
-
 from models.types import Task
 from stream import topics
-from stream.clients import librdkafka_config, librdkafka_producer_config
 from stream.demo_feed import Feed, Player, cards
 from stream.demo_screen import Screen
 from stream.demo_state import FREEZE_SHARE, DemoState, FrozenRival
@@ -34,14 +30,14 @@ from stream.demo_summary import Summary, summarise
 from stream.demo_view import frame_of
 from stream.demo_worker import DemoFailed, WorkerProcess
 from stream.embedded import NOTICE, EmbeddedKafka, EmbeddedRedis, free_port
+from stream.kafka_log import Log, Publisher, open_log, open_publisher
 from stream.learners import new_learner
 from stream.settings import Settings, load_settings
 
 SECONDS_MIN = 10.0
 PLAY_SHARE = 0.75
 """The rest of the time goes to starting, to the last labels and to stopping."""
-CONSUME_MAX = 2_000
-CONSUME_S = 0.05
+POLL_MS = 50
 LINGER_MS = 5
 DRAIN_DEADLINE_S = 8.0
 LATE_FACTOR = 2.0
@@ -129,7 +125,9 @@ def run_demo(options: Options, screen: Screen) -> Summary:
         create_topics(settings)
         worker = stack.enter_context(WorkerProcess(config, where.environment(), where.http_port))
         worker.await_ready(lambda s: screen.step(f"waiting for the worker ({s:.0f} s)"))
-        run = _Run(options, feed, settings, worker, screen)
+        log = stack.enter_context(open_log(settings.kafka))
+        publisher = stack.enter_context(open_publisher(settings.kafka, linger_ms=LINGER_MS))
+        run = _Run(options, feed, settings, worker, screen, log, publisher)
         summary = stack.enter_context(contextlib.closing(run)).play()
         screen.summary(summary)
         if options.keep and not summary.interrupted:
@@ -166,17 +164,18 @@ class _Run:
         settings: Settings,
         worker: WorkerProcess,
         screen: Screen,
+        log: Log,
+        publisher: Publisher,
     ) -> None:
         self._options = options
         self._worker = worker
         self._screen = screen
         self._names = {topic.full_name(settings.app): topic.name for topic in READ}
-        self._consumer = _consumer(settings, list(self._names))
+        self._polls = log.follow_all(self._names, POLL_MS)
         play_s = max(SECONDS_MIN, options.seconds) * PLAY_SHARE
         self._play_deadline_s = play_s * LATE_FACTOR
-        producer = Producer(librdkafka_producer_config(settings.kafka) | {"linger.ms": LINGER_MS})
         names = (topics.EVENTS.full_name(settings.app), topics.LABELS.full_name(settings.app))
-        self._player = Player(feed, producer, names, play_s, lambda: self.state.n_scores)
+        self._player = Player(feed, publisher, names, play_s, lambda: self.state.n_scores)
         freeze_after = round(FREEZE_SHARE * len(feed.labels))
         rival = FrozenRival(new_learner(settings), freeze_after)
         self.state = DemoState(feed, rival, self._player.progress)
@@ -204,11 +203,10 @@ class _Run:
         return summarise(self.state, self._options.dataset, played_s, interrupted=interrupted)
 
     def close(self) -> None:
-        """Stop the player and the consumer."""
+        """Stop the player."""
         self._player.stop()
         if self._player.is_alive():
             self._player.join()
-        self._consumer.close()
 
     def _seconds(self) -> float:
         return time.monotonic() - self._begin
@@ -216,7 +214,7 @@ class _Run:
     def _watch(self) -> None:
         played_at = None
         while True:
-            self._listen(CONSUME_S)
+            self._listen()
             self._worker.check()
             self._check_player()
             now = self._seconds()
@@ -235,8 +233,6 @@ class _Run:
     def _check_player(self) -> None:
         if self._player.error is not None:
             raise DemoFailed(f"the producer failed: {self._player.error}")
-        if n := self._player.progress.n_failed:
-            raise DemoFailed(f"the embedded Kafka did not take {n} records")
 
     def _show(self, now: float) -> None:
         self.state.observe(now)
@@ -247,49 +243,20 @@ class _Run:
         n_dead = state.dead_letters.total()
         return state.n_scores + state.n_learned + n_dead >= progress.n_events + progress.n_labels
 
-    def _listen(self, timeout_s: float) -> int:
-        messages = self._consumer.consume(CONSUME_MAX, timeout_s)
+    def _listen(self) -> bool:
         by_topic: dict[str, list[tuple[int, int, bytes]]] = defaultdict(list)
-        for message in messages:
-            if _is_record(message):
-                record = (message.offset(), message.timestamp()[1], message.value())
-                by_topic[self._names[message.topic()]].append(record)
+        for tp, messages in next(self._polls).items():
+            by_topic[self._names[tp.topic]] += [(m.offset, m.timestamp, m.value) for m in messages]
         now = self._seconds()
         for topic, records in by_topic.items():
             self.state.absorb(topic, records, now)
-        return len(messages)
+        return bool(by_topic)
 
     def _listen_to_the_end(self) -> None:
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < LAST_WORDS_S:
-            if self._listen(CONSUME_S):
+            if self._listen():
                 quiet_since = time.monotonic()
-
-
-def _consumer(settings: Settings, names: list[str]) -> Any:
-    """Read all partitions from the beginning, without a group to wait for."""
-    consumer = Consumer(
-        librdkafka_config(settings.kafka)
-        | {
-            "group.id": "driftline-demo",  # demanded, though nothing joins it
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 200,
-        }
-    )
-    found = consumer.list_topics(timeout=10.0).topics
-    consumer.assign(
-        [Partition(name, i, OFFSET_BEGINNING) for name in names for i in found[name].partitions]
-    )
-    return consumer
-
-
-def _is_record(message: Any) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    if error.code() in (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT):
-        return False
-    raise KafkaException(error)
 
 
 @contextlib.contextmanager

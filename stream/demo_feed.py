@@ -14,13 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.messages import encode_json
 from stream.simulate import DAY_S, GRID, LABEL_DELAY_DAYS, START, Rules, datetimes, simulate
+
+if TYPE_CHECKING:
+    from stream.kafka_log import Publisher
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -37,7 +40,6 @@ EVENT_FIELDS = ("TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "
 
 TICK_S = 0.02
 UNANSWERED_MAX = 4_000
-FLUSH_S = 10.0
 
 
 class FeedUnavailable(Exception):
@@ -187,7 +189,6 @@ class Progress:
     n_labels: int = 0
     event_time_s: float = 0.0
     share: float = 0.0
-    n_failed: int = 0
     sent_ms: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
@@ -196,8 +197,8 @@ class Player(threading.Thread):
 
     Parameters
     ----------
-    producer
-        A confluent-kafka producer, or anything with its `produce`, `poll` and `flush`.
+    publisher
+        A `stream.kafka_log.Publisher`, or anything with its `publish`, `serve` and `flush`.
     n_answered
         Tells how many events have been scored, for the pacing.
     """
@@ -205,7 +206,7 @@ class Player(threading.Thread):
     def __init__(
         self,
         feed: Feed,
-        producer: Any,
+        publisher: Publisher,
         topics: tuple[str, str],
         seconds: float,
         n_answered: Callable[[], int],
@@ -214,7 +215,7 @@ class Player(threading.Thread):
         self.progress = Progress(sent_ms=np.zeros(len(feed.events), np.int64))
         self.error: BaseException | None = None
         self._feed = feed
-        self._producer = producer
+        self._publisher = publisher
         self._topics = topics
         self._speed = (feed.end_s - feed.begin_s) / seconds
         self._n_answered = n_answered
@@ -228,7 +229,7 @@ class Player(threading.Thread):
         """Play until the end of the feed, or until stopped."""
         try:
             self._play()
-            self._producer.flush(FLUSH_S)
+            self._publisher.flush()
         except BaseException as error:  # the main thread reports it
             self.error = error
 
@@ -256,18 +257,9 @@ class Player(threading.Thread):
         upto = int(np.searchsorted(feed.labels.time_s, now_s, side="right"))
         self._send(labels_topic, feed.labels, progress.n_labels, upto, sent_ms)
         progress.n_labels = upto
-        self._producer.poll(0)
+        self._publisher.serve()
 
     def _send(self, topic: str, lane: Lane, begin: int, end: int, sent_ms: int) -> None:
-        produce, keys, values = self._producer.produce, lane.keys, lane.values
+        publish, keys, values = self._publisher.publish, lane.keys, lane.values
         for i in range(begin, end):
-            while True:
-                try:
-                    produce(topic, values[i], keys[i], timestamp=sent_ms, on_delivery=self._count)
-                    break
-                except BufferError:  # librdkafka's queue is full: let it drain
-                    self._producer.poll(TICK_S)
-
-    def _count(self, error: Any, _message: Any) -> None:
-        if error is not None:
-            self.progress.n_failed += 1
+            publish(topic, keys[i], values[i], sent_ms)

@@ -44,8 +44,6 @@ class Lanes:
         self._lanes: dict[TP, Lane] = {}
         self._positions: dict[TP, int | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.held: set[TP] = set()
-        self.released = asyncio.Event()
         self.ready = False
 
     @property
@@ -84,15 +82,6 @@ class Lanes:
         lane = self._lanes.get(tp)
         return None if lane is None or lane.saved is None else lane.position
 
-    def hold(self, tp: TP, held: bool) -> None:
-        """Stop or resume fetching a partition whose lane has to wait for others."""
-        if held:
-            self.held.add(tp)
-            self.released.clear()
-        else:
-            self.held.discard(tp)
-            self.released.set()
-
     def deliver(self, tp: TP, records: Sequence[Record]) -> None:
         """Hand records to their lane; those of a lane that left are dropped, its owner has them."""
         lane = self._lanes.get(tp)
@@ -103,8 +92,6 @@ class Lanes:
         """Close all lanes: each finishes its batch and commits it, within a deadline."""
         self.ready = False
         lanes, self._lanes, self._positions = self._lanes, {}, {}
-        self.held.clear()
-        self.released.set()
         await asyncio.gather(*(lane.close(CLOSE_TIMEOUT_S) for lane in lanes.values()))
         for task in list(self._tasks):
             task.cancel()

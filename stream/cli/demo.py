@@ -1,4 +1,4 @@
-"""`driftline demo` and `driftline simulate`; mounted by `stream.cli.run`."""
+"""`driftline demo` and `driftline simulate`; mounted by `stream.cli`."""
 
 from __future__ import annotations
 

@@ -38,9 +38,6 @@ _KAFKA_DENIED = frozenset(
         "GroupAuthorizationFailedError",
     }
 )
-_LIBRDKAFKA_ABSENT = frozenset(
-    {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE", "_SSL", "_MSG_TIMED_OUT"}
-)
 _SAYS_IT_ALL = frozenset(
     {
         "SettingsError",
@@ -93,8 +90,6 @@ def explain(error: BaseException, settings: Any = None) -> str | None:
         return _redis_trouble(error.__cause__ or error, settings)
     if modules & {"kafka", "aiokafka"}:
         return _kafka_trouble(error, names, settings)
-    if modules & {"confluent_kafka", "cimpl"}:
-        return _librdkafka_trouble(error, settings)
     if "redis" in modules:
         return _redis_trouble(error, settings)
     if isinstance(error, FileNotFoundError) and error.filename is not None:
@@ -112,16 +107,6 @@ def _kafka_trouble(error: BaseException, names: set[str], settings: Any) -> str 
     if names & _KAFKA_ABSENT:
         return _no_kafka(settings)
     return f"Kafka refused: {error}" if "BrokerResponseError" in names else None
-
-
-def _librdkafka_trouble(error: BaseException, settings: Any) -> str | None:
-    reason: Any = error.args[0] if error.args else None
-    name = reason.name() if hasattr(reason, "name") else ""
-    if name == "_AUTHENTICATION":
-        return _login(reason)
-    if name in _LIBRDKAFKA_ABSENT:
-        return _no_kafka(settings)
-    return f"Kafka refused: {reason.str()}" if name else None
 
 
 def _login(error: object) -> str:

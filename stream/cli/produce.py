@@ -106,10 +106,14 @@ def produce(
                 rate=rate,
                 quiet=as_json,
             )
+            publisher.flush()
         except KeyboardInterrupt:
             notes().print("interrupted: publishing what is queued")
             interrupted = True
-        publisher.flush()
+            publisher.flush()
+        except Exception:
+            notes().print(f"Kafka has acknowledged {publisher.n_acknowledged:,} records")
+            raise
         seconds = time.perf_counter() - started
     _summarise(feed, len(schedule), seconds, as_json=as_json)
     if interrupted:

@@ -90,7 +90,7 @@ def _read_outputs(settings: Settings, log: Log, ledger: Ledger, bar: Progress) -
     ]
     for name, add in readers:
         for message in _messages(log, f"{settings.app}.{name}", bar):
-            add(message.value())
+            add(message.value)
 
 
 def _read_events(settings: Settings, log: Log, ledger: Ledger, bar: Progress) -> None:
@@ -99,9 +99,9 @@ def _read_events(settings: Settings, log: Log, ledger: Ledger, bar: Progress) ->
     from stream.topics import EVENTS
 
     for message in _messages(log, EVENTS.full_name(settings.app), bar):
-        partition, offset = message.partition(), message.offset()
+        partition, offset = message.partition, message.offset
         if ledger.lacks_outcome(partition, offset):
-            event_id = event_id_of(message.value(), settings.event.id)
+            event_id = event_id_of(message.value, settings.event.id)
             if event_id is not None:
                 ledger.add_unscored_event(partition, offset, event_id)
 

@@ -87,7 +87,7 @@ def _fold(settings: Settings, learner: Learner, to_position: int | None, *, quie
             end = to_position
         task = bar.add_task("replaying", total=end, count=0)
         batches = (
-            [(message.offset() or 0, message.value() or b"") for message in batch]
+            [(message.offset, message.value or b"") for message in batch]
             for batch in log.read(topic, {0: (first, end)})
         )
         for position in fold(learner, batches, to_position):

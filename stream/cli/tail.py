@@ -16,7 +16,7 @@ from stream.cli.common import ConfigOption, load, notes, out
 from stream.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from confluent_kafka import Message
+    from kafka.consumer.fetcher import ConsumerRecord
 
 VALUE_WIDTH = 160
 
@@ -75,25 +75,26 @@ def full_topic_name(topic: str, app: str) -> str:
     return f"{app}.{short}"
 
 
-def _print(messages: Iterable[Message], topic: str, as_json: bool) -> None:
+def _print(messages: Iterable[ConsumerRecord], topic: str, as_json: bool) -> None:
     console = out()
     for message in messages:
         if as_json:
-            print((message.value() or b"").decode(errors="replace"), flush=True)
+            print((message.value or b"").decode(errors="replace"), flush=True)
         else:
             console.print(line_of(topic, message), overflow="ignore", no_wrap=True, crop=False)
 
 
-def line_of(topic: str, message: Message) -> Text:
+def line_of(topic: str, message: ConsumerRecord) -> Text:
     """Write a record as one line: when and where, then what its topic's readers look for."""
-    _, timestamp = message.timestamp()
-    when = datetime.fromtimestamp(max(timestamp, 0) / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    line = Text(f"{when} {message.partition()}/{message.offset()} ", style="dim")
-    body = _object(message.value())
+    when = datetime.fromtimestamp(max(message.timestamp, 0) / 1000.0, UTC).strftime(
+        "%Y-%m-%d %H:%M:%S"
+    )
+    line = Text(f"{when} {message.partition}/{message.offset} ", style="dim")
+    body = _object(message.value)
     write = _WRITERS.get(topic)
     if body is None or write is None:
-        key = "" if message.key() is None else f"{_text(message.key())} "
-        return line.append(f"{key}{_text(message.value())}", style="not dim")
+        key = "" if message.key is None else f"{_text(message.key)} "
+        return line.append(f"{key}{_text(message.value)}", style="not dim")
     text, style = write(body)
     return line.append(text, style=f"not dim {style}")
 

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from stream.settings import Settings
 
 
+_CHATTY = tuple((name, logging.WARNING) for name in ("kafka", "aiokafka", "faust", "mode"))
+SWITCH_INTERVAL_S = 0.001
+"""Python lets a busy thread run for 5 ms before another may: too long for the fetching thread,
+which needs several turns for each fetch."""
+
+
 class SystemClock:
     """The clock that workers run by."""
 
@@ -48,8 +54,8 @@ def worker(
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    for chatty in ("kafka", "aiokafka", "faust", "mode"):
-        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    for name, least in (("models", level), ("stream", level), *_CHATTY):
+        logging.getLogger(name).setLevel(max(level, least))
     from stream.learners import check_learner
 
     check_learner(settings)
@@ -76,7 +82,9 @@ def _run(settings: Settings, datadir: str, level: int) -> None:
             " or to 0 for a free one (environment: DRIFTLINE_WORKER__HTTP_PORT)"
         ) from None
     _calm_the_collector()
-    runner = app.Worker(loglevel=level, redirect_stdouts=False, quiet=True)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # Faust sets the root logger to DEBUG, for its spinner, where it is to log warnings only.
+    runner = app.Worker(loglevel=logging.INFO, redirect_stdouts=False, quiet=True)
     sys.exit(runner.execute_from_commandline())
 
 

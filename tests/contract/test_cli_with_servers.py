@@ -145,12 +145,12 @@ def test_a_file_becomes_events_and_labels(ready: Application) -> None:
 
     assert (report["events"], report["labels"], report["invalid"]) == (1000, 1000, {})
     events = ready.records("events")
-    assert sorted(json.loads(m.value())["id"] for m in events) == sorted(map(str, range(1000)))
+    assert sorted(json.loads(m.value)["id"] for m in events) == sorted(map(str, range(1000)))
     for m in [*events, *ready.records("labels")]:
-        assert m.partition() == (murmur2(m.key()) & 0x7FFFFFFF) % N_PARTITIONS
+        assert m.partition == (murmur2(m.key) & 0x7FFFFFFF) % N_PARTITIONS
     by_card = collections.defaultdict(list)
     for m in events:
-        by_card[m.key()].append(int(json.loads(m.value())["id"]))
+        by_card[m.key].append(int(json.loads(m.value)["id"]))
     assert all(ids == sorted(ids) for ids in by_card.values())
     assert len(by_card) == 50
 
@@ -161,8 +161,8 @@ def test_a_window_of_a_file(ready: Application) -> None:
     ready.run("produce", file, "--offset-rows", "10", "--limit", "5", "--no-labels")
     ready.run("produce", file, "--offset-rows", "10", "--limit", "5", "--labels-only")
 
-    events = {json.loads(m.value())["id"] for m in ready.records("events")}
-    labels = {json.loads(m.value())["id"] for m in ready.records("labels")}
+    events = {json.loads(m.value)["id"] for m in ready.records("events")}
+    labels = {json.loads(m.value)["id"] for m in ready.records("labels")}
     assert events == labels == {"10", "11", "12", "13", "14"}
 
 
@@ -183,7 +183,7 @@ def test_stdin_is_json_lines(ready: Application) -> None:
 
     assert (report["events"], report["labels"]) == (2, 1)
     assert report["invalid"] == {"not_json": 1}
-    assert {m.value() for m in ready.records("events")} == {
+    assert {m.value for m in ready.records("events")} == {
         b'{"id":1,"card":"x","a":1}',
         b"nonsense",
     }
@@ -250,7 +250,7 @@ def test_reconcile_adds_up_and_finds_what_is_missing(ready: Application) -> None
             value = json.dumps({"id": f"e{min(i, 2)}", "card": "c", "a": 1.0}).encode()
             publisher.publish(f"{ready.app}.events", b"c", value)
         publisher.flush()
-    partition = ready.records("events")[0].partition()
+    partition = ready.records("events")[0].partition
     scores = [score(i, partition=partition) for i in range(3)]
     ready.publish("scores", [*scores, scores[0]])
     take(ready, f"score.{partition}", 4)
@@ -265,7 +265,7 @@ def test_reconcile_adds_up_and_finds_what_is_missing(ready: Application) -> None
     assert report["conflicts"] == {"different decisions for one event": 1}
 
     ready.run("produce", str(csv_of(ready.folder, 1)), "--labels-only")
-    label = ready.records("labels")[0].partition()
+    label = ready.records("labels")[0].partition
     take(ready, f"label.{label}", 1)
     assert ready.run_json("reconcile", exit_code=1)["labels"]["MISSING"] == 1
     assert "DOES NOT ADD UP" in ready.run("reconcile", exit_code=1).stdout

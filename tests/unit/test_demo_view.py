@@ -268,34 +268,31 @@ def test_plain_screens_say_drift_once_and_lines_now_and_then() -> None:
     assert sum("events 40" in text for text in said) == 3
 
 
-class RecordingProducer:
-    """Takes what confluent-kafka's producer would send."""
+class RecordingPublisher:
+    """Takes what `stream.kafka_log.Publisher` would send."""
 
     def __init__(self) -> None:
         self.sent: dict[str, list[bytes]] = {"events": [], "labels": []}
-        self.n_full = 3
 
-    def produce(
-        self, topic: str, value: bytes, key: bytes, *, timestamp: int, on_delivery: object
-    ) -> None:
-        if self.n_full:
-            self.n_full -= 1
-            raise BufferError
+    def publish(self, topic: str, key: bytes, value: bytes, timestamp_ms: int) -> None:
+        assert timestamp_ms > 0
         self.sent[topic].append(value)
 
-    def poll(self, timeout: float) -> None:
+    def serve(self) -> None:
         pass
 
-    def flush(self, timeout: float) -> None:
+    def flush(self) -> None:
         pass
 
 
 def test_the_player_sends_all_in_order() -> None:
-    feed, producer = small_feed(), RecordingProducer()
-    player = Player(feed, producer, ("events", "labels"), 0.1, lambda: len(producer.sent["events"]))
+    feed, publisher = small_feed(), RecordingPublisher()
+    player = Player(
+        feed, publisher, ("events", "labels"), 0.1, lambda: len(publisher.sent["events"])
+    )
     player.run()
     assert player.error is None
-    assert producer.sent == {"events": feed.events.values, "labels": feed.labels.values}
+    assert publisher.sent == {"events": feed.events.values, "labels": feed.labels.values}
     assert (player.progress.n_events, player.progress.n_labels) == (40, 40)
     assert player.progress.share == 1.0
     assert (player.progress.sent_ms > 0).all()
@@ -303,8 +300,8 @@ def test_the_player_sends_all_in_order() -> None:
 
 def test_the_player_waits_for_a_worker_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream.demo_feed.UNANSWERED_MAX", 5)
-    feed, producer = small_feed(), RecordingProducer()
-    player = Player(feed, producer, ("events", "labels"), 0.5, lambda: 0)
+    feed, publisher = small_feed(), RecordingPublisher()
+    player = Player(feed, publisher, ("events", "labels"), 0.5, lambda: 0)
     player.start()
     player.join(1.5)
     assert player.is_alive()
