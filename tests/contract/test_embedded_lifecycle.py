@@ -15,7 +15,7 @@ import redis
 
 from stream import embedded
 from stream.embedded import EmbeddedKafka, EmbeddedRedis, EmbeddedServerError
-from tests.waiting import eventually
+from tests.waiting import eventually, heed_sigint
 
 SERVERS = [EmbeddedKafka, EmbeddedRedis]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -189,6 +189,7 @@ def start_parent(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        preexec_fn=heed_sigint,
     )
     assert parent.stdout is not None
     port, pid = parent.stdout.readline().split()

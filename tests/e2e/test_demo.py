@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stream.settings import PRESETS
+from tests.waiting import heed_sigint
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_sigint,
     )
 
 
