@@ -162,9 +162,10 @@ class Lane:
         if not self._queue or self.handler.hold(self._queue[0]):
             return ()
         records = self._pop(self.position)
-        while self._queue and len(records) + len(self._queue[0]) <= self._batch_records_max:
-            more = self._pop(records[-1].offset + 1 if records else self.position)
-            records = [*records, *more] if records else more
+        if self._queue and len(records) + len(self._queue[0]) <= self._batch_records_max:
+            records = list(records)
+            while self._queue and len(records) + len(self._queue[0]) <= self._batch_records_max:
+                records += self._pop(records[-1].offset + 1 if records else self.position)
         if self._paused and self._n_queued < self._batch_records_max:
             self._paused = False
             self._pause(False)

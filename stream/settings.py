@@ -271,7 +271,7 @@ class WorkerSettings(_Section):
     """How a worker runs."""
 
     batch_records_max: int = Field(
-        1024, ge=1, le=10_000, description="Records a lane takes at once."
+        2048, ge=1, le=10_000, description="Records a lane takes at once."
     )
     http_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz, /readyz.")
     http_port: int = Field(9464, ge=0, le=65_535, description="Its port; 0 takes a free one.")
