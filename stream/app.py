@@ -17,7 +17,7 @@ import redis.asyncio
 from faust.types import TP
 from yarl import URL
 
-from models.errors import CheckpointConflict
+from models.errors import CheckpointConflict, CheckpointError
 from models.stores.base import Store
 from models.stores.redis import RedisStore
 from stream import topics
@@ -25,8 +25,9 @@ from stream.agents import add_agents
 from stream.batching import LaneConsumer, LaneTransport, batch_scheduler
 from stream.clients import aiokafka_config, kafka_ssl_context, redis_config
 from stream.http import MonitoringServer
+from stream.lane import RecordsMissing
 from stream.lanes import Lanes
-from stream.outbox import KafkaOutbox
+from stream.outbox import KafkaOutbox, PublishFailed
 from stream.ports import Clock
 from stream.settings import Settings
 from stream.worker import Worker
@@ -158,7 +159,10 @@ def _fail(lane: str, error: BaseException, end: Callable[[int], None]) -> None:
         log.critical("%s; this worker was silent for too long and ends, to join again", error)
         end(EXIT_FENCED)
     else:
-        log.critical("lane %s failed, the worker ends", lane, exc_info=error)
+        # What can happen to any worker is told in a line; our bugs with their stack.
+        expected = isinstance(error, CheckpointError | PublishFailed | RecordsMissing)
+        trace = None if expected else error
+        log.critical("lane %s failed, the worker ends: %s", lane, error, exc_info=trace)
         end(EXIT_FAILED)
 
 

@@ -1,8 +1,8 @@
 """The one way out of a worker: batches of records to Kafka, acknowledged a batch at a time.
 
 Why aiokafka's batch builder: a record costs 2 us to append and no future of its own; `send()` costs
-16 us a record, librdkafka's `produce()` with a delivery callback 3 to 4 us on this thread and 5
-in all (512 records of 230 bytes, one partition, Kafka 4, measured by benchmarks/outbox.py).
+12 us a record, librdkafka's `produce()` with a delivery callback 4 us on this thread and 5 in all
+(batches of 512, one partition, Kafka 4, measured by benchmarks/outbox.py).
 Partitions are given, never hashed: outputs stay in their input's partition.
 """
 
