@@ -171,7 +171,7 @@ class _Run:
         self._worker = worker
         self._screen = screen
         self._names = {topic.full_name(settings.app): topic.name for topic in READ}
-        self._polls = log.follow_all(self._names, POLL_MS)
+        self._poll = log.follow_all(self._names, POLL_MS)
         play_s = max(SECONDS_MIN, options.seconds) * PLAY_SHARE
         self._play_deadline_s = play_s * LATE_FACTOR
         names = (topics.EVENTS.full_name(settings.app), topics.LABELS.full_name(settings.app))
@@ -245,7 +245,7 @@ class _Run:
 
     def _listen(self) -> bool:
         by_topic: dict[str, list[tuple[int, int, bytes]]] = defaultdict(list)
-        for tp, messages in next(self._polls).items():
+        for tp, messages in self._poll().items():
             by_topic[self._names[tp.topic]] += [(m.offset, m.timestamp, m.value) for m in messages]
         now = self._seconds()
         for topic, records in by_topic.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -121,13 +121,15 @@ class Log:
 
     def follow_all(
         self, topics: Iterable[str], poll_ms: int
-    ) -> Iterator[Mapping[TopicPartition, list[ConsumerRecord]]]:
-        """Read several topics from their beginnings, for ever; each step is one poll."""
+    ) -> Callable[[], Mapping[TopicPartition, list[ConsumerRecord]]]:
+        """Read several topics from their beginnings: each call of what this gives is one poll.
+
+        A function and not a generator, which Ctrl-C would end: the last words must still be read.
+        """
         partitions = [tp for topic in topics for tp in self._partitions(topic)]
         self._consumer.assign(partitions)
         self._consumer.seek_to_beginning(*partitions)
-        while True:
-            yield self._consumer.poll(poll_ms, BATCH_RECORDS_MAX)
+        return lambda: self._consumer.poll(poll_ms, BATCH_RECORDS_MAX)
 
     def _seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._consumer.assign(list(offsets))
