@@ -18,6 +18,7 @@ from stream.settings import Settings, load_settings
 from tests.waiting import eventually
 
 READY_S = 60.0
+SETTLED_S = 6.0
 
 
 class Cluster:
@@ -87,15 +88,29 @@ class Cluster:
         return self.run_json("reconcile", exit_code=exit_code)
 
     def wait_until_settled(self, deadline_s: float = 180.0) -> None:
-        """Wait until every lane has taken all there is and nothing waits in Redis or memory."""
-        eventually(self._settled, deadline_s=deadline_s, poll_s=1.0)
+        """Wait until every lane has taken all there is, and no label waits for its event.
 
-    def _settled(self) -> bool:
-        lags = {}
-        for worker in [w for w in WORKERS.get(self.app, []) if w.process.poll() is None]:
-            lags |= worker.lags()
-        n = self.settings.kafka.partitions
-        return len(lags) == 2 * n + 1 and not any(lags.values())
+        The gauges are some seconds old, and what one lane publishes is another's backlog: it has
+        to stay so for a while.
+        """
+        since = [time.monotonic()]
+
+        def settled() -> bool:
+            if not self._idle():
+                since[0] = time.monotonic()
+            return time.monotonic() - since[0] > SETTLED_S
+
+        eventually(settled, deadline_s=deadline_s, poll_s=0.5)
+
+    def _idle(self) -> bool:
+        alive = [w for w in WORKERS.get(self.app, []) if w.process.poll() is None]
+        pages = [worker.get("/metrics")[1] for worker in alive]
+        lags, waiting = (
+            {lane: n for page in pages for lane, n in by_lane(page, gauge).items()}
+            for gauge in ("lane_lag_records", "labels_waiting")
+        )
+        n_lanes = 2 * self.settings.kafka.partitions + 1
+        return len(lags) == n_lanes and not any(lags.values()) and not any(waiting.values())
 
     def close(self) -> None:
         """Kill what still runs."""
@@ -150,13 +165,6 @@ class Worker:
         except (OSError, ValueError):
             return 0, ""
 
-    def lags(self) -> dict[str, float]:
-        """Lag by lane."""
-        prefix = 'driftline_lane_lag_records{lane="'
-        lines = [line for line in self.get("/metrics")[1].splitlines() if line.startswith(prefix)]
-        pairs = [line.removeprefix(prefix).split('"} ') for line in lines]
-        return {lane: float(lag) for lane, lag in pairs}
-
     def kill(self) -> None:
         """SIGKILL, by pid."""
         self.process.send_signal(signal.SIGKILL)
@@ -166,6 +174,14 @@ class Worker:
         """SIGTERM; give the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=30)
+
+
+def by_lane(page: str, gauge: str) -> dict[str, float]:
+    """Read a gauge that is kept by lane from a page of metrics."""
+    prefix = f'driftline_{gauge}{{lane="'
+    lines = [line for line in page.splitlines() if line.startswith(prefix)]
+    pairs = [line.removeprefix(prefix).split('"} ') for line in lines]
+    return {lane: float(value) for lane, value in pairs}
 
 
 def pause(seconds: float) -> None:
