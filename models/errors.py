@@ -4,7 +4,9 @@
     ├── CheckpointError
     │   ├── CheckpointCorrupt    does not verify: use the previous version, alert
     │   ├── CheckpointConflict   another owner wrote: fenced, stop this lane at once
-    │   └── StoreUnavailable     pause, retry with backoff; unsaved work stays bounded
+    │   ├── CheckpointLost       the store forgot what it had confirmed: stop, a person decides
+    │   ├── StoreUnavailable     pause, retry with backoff; unsaved work stays bounded
+    │   └── StoreRefused         not known or not allowed: stop, and say so
     ├── UnknownVersion           refuse the operator's command, say which exist
     ├── InvalidPipeline          refuse to start, or refuse the challenger
     └── LearnFailed              our bug: crash; the learner is half-learned, reload it
@@ -32,8 +34,16 @@ class CheckpointConflict(CheckpointError):
     """Another owner has written: this one is fenced and must stop."""
 
 
+class CheckpointLost(CheckpointError):
+    """The store has lost writes that it had confirmed; going on would hide it."""
+
+
 class StoreUnavailable(CheckpointError):
     """The store did not answer; the write may or may not have happened."""
+
+
+class StoreRefused(CheckpointError):
+    """The store does not know or allow what was asked: rights, release, or our bug."""
 
 
 class UnknownVersion(DriftlineError):

@@ -12,7 +12,8 @@ The flow, once for each batch of records:
 7. The lane publishes through the `outbox`, awaits Kafka's acknowledgement, then commits state and
    position to Redis in one write, which Redis refuses if another worker has the lane by now.
 8. A record that can't be used becomes a dead letter with its origin and a reason, and goes on.
-9. Any other error ends the worker. It starts again where the last commit left off.
+9. While Kafka or Redis are away, `outages` try again. Any other error ends the worker, which
+   starts again where the last commit left off.
 10. The model is nothing but the fold of the examples log: `replay` makes it again, and proves it.
 
 Reading order: `agents`, `lane`, `score`, `label`, `learn`, then `models.learner`.
@@ -30,6 +31,7 @@ The worker:
     scorer      the model in force: the live learner, or the newest version
     learners    the learner that the configuration describes; loads exported versions
     outbox      the one way out to Kafka, a batch at a time
+    outages     waiting until a server that is away comes back
     ports       what handlers and lanes need, as Protocols
     metrics     Prometheus
     http        /metrics, /healthz, /readyz

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any, cast
 
 import faust
@@ -17,7 +18,7 @@ import redis.asyncio
 from faust.types import TP
 from yarl import URL
 
-from models.errors import CheckpointConflict, CheckpointError
+from models.errors import CheckpointConflict, CheckpointError, StoreUnavailable
 from models.stores.base import Store
 from models.stores.redis import RedisStore
 from stream import topics
@@ -27,7 +28,8 @@ from stream.clients import aiokafka_config, kafka_ssl_context, redis_config
 from stream.http import MonitoringServer
 from stream.lane import RecordsMissing
 from stream.lanes import Lanes
-from stream.outbox import KafkaOutbox, PublishFailed
+from stream.outages import Outage
+from stream.outbox import KafkaOutbox, PublishFailed, PublishRefused
 from stream.ports import Clock
 from stream.settings import Settings
 from stream.worker import Worker
@@ -55,18 +57,12 @@ class LaneApp(faust.App):  # type: ignore[misc]
         await self.outbox.start()
 
 
-def redis_store(settings: Settings) -> RedisStore:
-    """Connect the store that the settings name (lazily: the first call connects)."""
-    client = redis.asyncio.Redis.from_url(**redis_config(settings.redis))
-    return RedisStore(client, settings.app, ttl=settings.join.ttl)
-
-
 def build_app(
     settings: Settings,
     *,
     clock: Clock,
-    store: Store,
     datadir: str,
+    random: Random,
     end: Callable[[int], None] = os._exit,
 ) -> LaneApp:
     """Build the worker's Faust application.
@@ -77,15 +73,22 @@ def build_app(
         The whole configuration.
     clock
         Where time comes from.
-    store
-        Where lanes, pending events and versions are kept.
     datadir
         An empty folder for Faust; nothing of value is kept there.
+    random
+        Jitter for waiting out outages.
     end
         Ends the process at once, with an exit status: called if a lane fails, because the restart
         is the recovery path and a half-stopped worker would stall its partitions.
     """
-    outbox = KafkaOutbox(aiokafka_config(settings.kafka), settings.app, clock.now)
+    redis_outage, kafka_outage = (
+        Outage(server, away, now=clock.now, sleep=asyncio.sleep, random=random)
+        for server, away in (("Redis", StoreUnavailable), ("Kafka", PublishFailed))
+    )
+    store = _redis_store(settings, redis_outage)
+    outbox = KafkaOutbox(
+        aiokafka_config(settings.kafka), settings.app, clock.now, kafka_outage.retry
+    )
     app = _faust_app(settings, datadir, outbox)
     # The consumer class comes from the transport, and declaring an agent builds the consumer.
     app.transport = LaneTransport([URL(_broker_url(settings))], app)
@@ -101,9 +104,15 @@ def build_app(
         lambda tp: worker.open_lane(tp.topic, tp.partition),
         lambda name, error: _fail(name, error, end),
     )
-    _connect_lifecycle(app, worker)
+    _connect_lifecycle(app, worker, (redis_outage, kafka_outage))
     add_agents(app, [topic.full_name(settings.app) for topic in INPUTS])
     return app
+
+
+def _redis_store(settings: Settings, outage: Outage) -> Store:
+    # Lazily: the first call connects.
+    client = redis.asyncio.Redis.from_url(**redis_config(settings.redis))
+    return RedisStore(client, settings.app, ttl=settings.join.ttl, retry=outage.retry)
 
 
 def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp:
@@ -160,19 +169,31 @@ def _fail(lane: str, error: BaseException, end: Callable[[int], None]) -> None:
         end(EXIT_FENCED)
     else:
         # What can happen to any worker is told in a line; our bugs with their stack.
-        expected = isinstance(error, CheckpointError | PublishFailed | RecordsMissing)
+        expected = isinstance(error, CheckpointError | PublishRefused | RecordsMissing)
         trace = None if expected else error
         log.critical("lane %s failed, the worker ends: %s", lane, error, exc_info=trace)
         end(EXIT_FAILED)
 
 
-def _connect_lifecycle(app: LaneApp, worker: Worker) -> None:
+def _missing(app: LaneApp, outages: Sequence[Outage]) -> str | None:
+    """Say what keeps the worker from its work; None if nothing does."""
+    if not app.lanes.ready:
+        return "lanes are not assigned and recovered yet"
+    lasting = [
+        f"{outage.server} is away for {outage.seconds:.0f} s" for outage in outages if outage.lasts
+    ]
+    if not lasting and not _consumer(app).in_touch:
+        lasting.append("Kafka's group coordinator is away")
+    return "; ".join(lasting) or None
+
+
+def _connect_lifecycle(app: LaneApp, worker: Worker, outages: Sequence[Outage]) -> None:
     settings, lanes = worker.settings, app.lanes
     server = MonitoringServer(
         settings.worker.http_host,
         settings.worker.http_port,
         metrics=worker.metrics.exposition,
-        readiness=lambda: None if lanes.ready else "lanes are not assigned and recovered yet",
+        readiness=lambda: _missing(app, outages),
     )
     app.monitoring = server
     server.start()
@@ -210,4 +231,5 @@ def _connect_lifecycle(app: LaneApp, worker: Worker) -> None:
     async def refresh_metrics(app: faust.App) -> None:
         while not app.should_stop:
             worker.refresh_metrics()
+            worker.metrics.set_outages(outages)
             await asyncio.sleep(METRICS_EVERY_S)

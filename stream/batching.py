@@ -139,6 +139,12 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
         lanes: Positions = cast(Any, self.app).lanes
         return lanes
 
+    @property
+    def in_touch(self) -> bool:
+        """Whether the group's coordinator is known: it is forgotten when it does not answer."""
+        consumer = cast(LaneConsumerThread, self._thread)._consumer
+        return consumer is not None and consumer._coordinator.coordinator_id is not None
+
     async def perform_seek(self) -> None:
         """Seek to the lanes' positions, after every rebalance and before the flow resumes."""
         await super().perform_seek()

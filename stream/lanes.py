@@ -44,6 +44,7 @@ class Lanes:
         self._lanes: dict[TP, Lane] = {}
         self._positions: dict[TP, int | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._opening: asyncio.Task[None] | None = None
         self.ready = False
 
     @property
@@ -52,7 +53,18 @@ class Lanes:
         return self._lanes
 
     async def open(self, partitions: Sequence[TP], still_current: Callable[[], bool]) -> None:
-        """Acquire the lanes of a new assignment; give up if yet another one has come."""
+        """Acquire the lanes of a new assignment; give up if yet another one has come.
+
+        It may wait for a store that is away; acquiring a lane after that, when the lane has gone to
+        another worker, would fence its owner. So `close` ends it, too.
+        """
+        opening = asyncio.create_task(self._open_all(partitions, still_current))
+        self._opening = opening
+        await asyncio.wait([opening])
+        if not opening.cancelled():
+            opening.result()
+
+    async def _open_all(self, partitions: Sequence[TP], still_current: Callable[[], bool]) -> None:
         for tp in partitions:
             if not still_current():
                 return
@@ -91,6 +103,8 @@ class Lanes:
     async def close(self) -> None:
         """Close all lanes: each finishes its batch and commits it, within a deadline."""
         self.ready = False
+        if self._opening is not None:
+            self._opening.cancel()
         lanes, self._lanes, self._positions = self._lanes, {}, {}
         await asyncio.gather(*(lane.close(CLOSE_TIMEOUT_S) for lane in lanes.values()))
         for task in list(self._tasks):

@@ -15,6 +15,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from stream.outages import Outage
 from stream.ports import Outcome, Record
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
@@ -105,6 +106,12 @@ class WorkerMetrics:
         self._staleness = self._gauge(
             "model_staleness_seconds", "Since the snapshot in use was known to be the newest."
         )
+        self._outage = self._gauge(
+            "outage_seconds", "How long work has waited for a server that is away.", "server"
+        )
+        self._retries = self._gauge(
+            "outage_retries", "Calls tried again because a server was away, so far.", "server"
+        )
         self._lanes_owned = self._gauge("lanes_owned", "Lanes open on this worker.")
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
@@ -154,6 +161,12 @@ class WorkerMetrics:
         """Tell of the last version that this worker cut or loaded."""
         self._model_bytes.set(n_bytes)
         self._version_age.set(age_s)
+
+    def set_outages(self, outages: Sequence[Outage]) -> None:
+        """Tell which servers are away."""
+        for outage in outages:
+            self._outage.labels(outage.server).set(outage.seconds)
+            self._retries.labels(outage.server).set(outage.n_retries)
 
     def set_prequential(self, values: Mapping[str, Any]) -> None:
         """Publish prequential metrics, as `Learner.metrics` gives them."""

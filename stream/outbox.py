@@ -9,11 +9,11 @@ Partitions are given, never hashed: outputs stay in their input's partition.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka import errors as kafka_errors
 
 from stream import topics
 from stream.ports import Message
@@ -30,8 +30,23 @@ BATCH_BYTES_MAX = 900_000
 """Below the broker's default `message.max.bytes` of 1 MiB, with room for headers."""
 
 
+# What no waiting mends; all else that a broker answers or does not answer is an outage.
+_REFUSALS = (
+    kafka_errors.AuthenticationFailedError,
+    kafka_errors.AuthorizationError,
+    kafka_errors.InvalidTopicError,
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.UnsupportedVersionError,
+)
+
+
 class PublishFailed(Exception):
     """Kafka did not acknowledge; the records may or may not be in the log."""
+
+
+class PublishRefused(Exception):
+    """Kafka will not take these records, however often it is asked."""
 
 
 class KafkaOutbox:
@@ -45,6 +60,9 @@ class KafkaOutbox:
         Name of the application: the prefix of every topic.
     now
         Wall time in seconds: the records' timestamps.
+    retry
+        Does what it is given, and decides what becomes of a `PublishFailed`. Readers of the outputs
+        and of the examples take a record that comes twice for one.
     """
 
     def __init__(
@@ -52,12 +70,14 @@ class KafkaOutbox:
         config: Mapping[str, Any],
         app: str,
         now: Callable[[], float],
+        retry: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]],
     ) -> None:
         self._config = dict(config)
         self._app = app
         # An input's partition is folded into an output that has fewer.
         self._n_partitions: dict[str, int] = {}
         self._now = now
+        self._retry = retry
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
@@ -83,10 +103,15 @@ class KafkaOutbox:
         Raises
         ------
         PublishFailed
-            If the broker did not acknowledge in the client's request timeout, or refused.
+            If the broker did not acknowledge in the client's request timeout, unless `retry`
+            tries again.
+        PublishRefused
+            If the broker answered that it never will.
         """
-        if not messages:
-            return
+        if messages:
+            await self._retry(lambda: self._publish(messages))
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
         assert self._producer is not None, "publish before start"
         try:
             sent = [
@@ -94,7 +119,9 @@ class KafkaOutbox:
                 for topic, partition, batch in self._batches(messages)
             ]
             await asyncio.gather(*sent)
-        except KafkaError as error:
+        except _REFUSALS as error:
+            raise PublishRefused(f"Kafka refuses {len(messages)} records: {error!r}") from error
+        except kafka_errors.KafkaError as error:
             raise PublishFailed(f"Kafka did not take {len(messages)} records: {error!r}") from error
 
     def _batches(self, messages: Sequence[Message]) -> list[tuple[str, int, Any]]:
@@ -111,7 +138,7 @@ class KafkaOutbox:
                 full.append((*self._address(topic, partition), batch))
                 batch = open_batches[target] = self._producer.create_batch()
                 if batch.append(key=key, value=value, timestamp=now_ms) is None:
-                    raise PublishFailed(f"a record of {len(value)} bytes is over Kafka's limit")
+                    raise PublishRefused(f"a record of {len(value)} bytes is over Kafka's limit")
         rest = [(*self._address(*target), batch) for target, batch in open_batches.items()]
         return full + rest
 

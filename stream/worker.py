@@ -172,10 +172,14 @@ class Worker:
         self.metrics.observe_delays(outcome.label_delays)
 
     async def refresh_model(self) -> None:
-        """Load the newest version if this worker has no learner and something newer was cut."""
+        """Load the newest version if this worker has no learner and something newer was cut.
+
+        Asked for by a worker with the learner as well: an idle one learns here that the store is
+        away.
+        """
+        newest = await self._store.newest_version()
         if self.model.live is not None:
             return
-        newest = await self._store.newest_version()
         if newest is not None and newest != self.model.version:
             try:
                 learner = await load_version(

@@ -2,7 +2,8 @@
 
 Keys, all in one hash slot through the `{app}` tag:
 
-- `{app}:lane:<lane>`: hash; `epoch`, `position`, and the lane's state under `s:<key>`
+- `{app}:lane:<lane>`: hash; `epoch`, `commits` in it, `position`, and the lane's state under
+  `s:<key>`
 - `{app}:watermarks`: hash of lane -> event time; idle lanes are absent
 - `{app}:pending:<g>` and `{app}:claims:<g>`: hashes of event id -> record, one pair a generation
 - `{app}:generations`: set of the generations that exist
@@ -19,33 +20,54 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import redis.asyncio
 import redis.exceptions
 
-from models.errors import CheckpointConflict, StoreUnavailable, UnknownVersion
+from models.errors import (
+    CheckpointConflict,
+    CheckpointError,
+    CheckpointLost,
+    StoreRefused,
+    StoreUnavailable,
+    UnknownVersion,
+)
 from models.stores.base import Claimed, Claims, Lease, NewPending, generation_end, generation_of
 
 _ACQUIRE = """
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('HSET', KEYS[1], 'commits', 0)
 if string.sub(ARGV[1], 1, 6) ~= 'learn.' then redis.call('HSETNX', KEYS[2], ARGV[1], '-inf') end
 return redis.call('HGETALL', KEYS[1])
 """
 
 _FENCE = """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return false end
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then return redis.error_reply('LOST no such lane') end
+if epoch ~= ARGV[1] then return false end
 """
 
-# ARGV: epoch, position, lane, watermark or '', then n pairs to set, then fields to delete.
+# ARGV[2] numbers the commits of a lease. A commit whose answer was lost is sent again, and the
+# first one may still lie in the socket of a dead connection while newer ones are made.
+_NEXT_COMMIT = """
+local commits = tonumber(redis.call('HGET', KEYS[1], 'commits'))
+local number = tonumber(ARGV[2])
+if number <= commits then return 0 end
+if number > commits + 1 then return redis.error_reply('LOST commits') end
+redis.call('HSET', KEYS[1], 'commits', number)
+"""
+
+# ARGV: epoch, commit, position, lane, watermark or '', then n pairs to set, then fields to delete.
 _COMMIT = (
     _FENCE
+    + _NEXT_COMMIT
     + """
-redis.call('HSET', KEYS[1], 'position', ARGV[2])
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
-local last = 5 + 2 * tonumber(ARGV[5])
-for i = 6, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', KEYS[1], 'position', ARGV[3])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[4], ARGV[5]) end
+local last = 6 + 2 * tonumber(ARGV[6])
+for i = 7, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
 return 1
 """
@@ -135,25 +157,44 @@ return {found, redis.call('HGETALL', KEYS[3])}
 """
 )
 
-# ARGV: epoch, position, version id, meta, blob, versions to keep, prefix of a version's key.
+# ARGV: epoch, commit, position, version id, meta, blob, versions to keep, prefix of their keys.
 _CUT = (
     _FENCE
+    + _NEXT_COMMIT
     + """
-redis.call('HSET', KEYS[1], 'position', ARGV[2], 's:version', ARGV[3])
-local key = ARGV[7] .. ARGV[3]
+redis.call('HSET', KEYS[1], 'position', ARGV[3], 's:version', ARGV[4])
+local key = ARGV[8] .. ARGV[4]
 if redis.call('EXISTS', key) == 0 then
-  redis.call('HSET', key, 'meta', ARGV[4], 'blob', ARGV[5])
-  redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ARGV[3])
+  redis.call('HSET', key, 'meta', ARGV[5], 'blob', ARGV[6])
+  redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ARGV[4])
 end
-redis.call('SET', KEYS[3], ARGV[3])
-local extra = redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[6]))
+redis.call('SET', KEYS[3], ARGV[4])
+local extra = redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[7]))
 for _, id in ipairs(extra) do
-  redis.call('UNLINK', ARGV[7] .. id)
+  redis.call('UNLINK', ARGV[8] .. id)
   redis.call('ZREM', KEYS[2], id)
 end
 return 1
 """
 )
+
+
+# What Redis answers while it can't serve: full, loading, a replica, its disk full.
+_AWAY = (
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+)
+
+
+async def _once(attempt: Callable[[], Awaitable[Any]]) -> Any:
+    return await attempt()
 
 
 class RedisStore:
@@ -167,18 +208,32 @@ class RedisStore:
         Name of the application: the prefix of every key.
     ttl
         Seconds of event time that a pending event is kept for; sets the generations' length.
+    retry
+        Does what it is given, and decides what becomes of a `StoreUnavailable`: by default it is
+        raised. All that the store writes may be done twice, and late, without harm.
 
     Raises
     ------
     StoreUnavailable
-        From every method, if Redis can't be reached or refuses to write.
+        From every method, if Redis can't be reached or can't write now.
+    StoreRefused
+        From every method, if Redis does not know or allow what is asked.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, app: str, *, ttl: float) -> None:
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        app: str,
+        *,
+        ttl: float,
+        retry: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] = _once,
+    ) -> None:
         self._redis = client
         self._prefix = f"{{{app}}}:"
         self._ttl = ttl
+        self._retry = retry
         self._scripts: dict[str, Any] = {}
+        self._n_commits: dict[str, tuple[int, int]] = {}
 
     async def acquire(self, lane: str) -> Lease:
         """Take the lane over: raise its epoch, and give its position and state."""
@@ -204,7 +259,7 @@ class RedisStore:
                 puts += (f"s:{key}", value)
         deletes = [f"s:{key}" for key, value in changes.items() if value is None]
         mark = "" if watermark is None else repr(watermark)
-        head = [lease.epoch, position, lease.lane, mark, len(puts) // 2]
+        head = [lease.epoch, self._number(lease), position, lease.lane, mark, len(puts) // 2]
         keys = [self._lane(lease.lane), self._key("watermarks")]
         await self._fenced(lease, _COMMIT, keys, [*head, *puts, *deletes])
 
@@ -243,30 +298,30 @@ class RedisStore:
 
     async def save_fields(self, fields_id: int, names: Sequence[str]) -> None:
         """Keep the feature names behind an id that pending records refer to."""
-        await self._call(self._redis.hset(self._key("fields"), str(fields_id), json.dumps(names)))
+        await self._call(self._redis.hset, self._key("fields"), str(fields_id), json.dumps(names))
 
     async def load_fields(self) -> dict[int, list[str]]:
         """Give all feature names ever saved, by id."""
-        saved = await self._call(self._redis.hgetall(self._key("fields")))
+        saved = await self._call(self._redis.hgetall, self._key("fields"))
         return {int(fields_id): json.loads(names) for fields_id, names in saved.items()}
 
     async def expire(self, ttl: float) -> int:
         """Drop the generations that every active lane has passed by `ttl`; give how many."""
-        marks = await self._call(self._redis.hvals(self._key("watermarks")))
-        members = await self._call(self._redis.smembers(self._key("generations")))
+        marks = await self._call(self._redis.hvals, self._key("watermarks"))
+        members = await self._call(self._redis.smembers, self._key("generations"))
         passed = min((float(mark) for mark in marks), default=-math.inf) - ttl
         old = [int(g) for g in members if generation_end(int(g), self._ttl) <= passed]
         if old:
             keys = [self._key(f"{kind}:{g}") for g in old for kind in ("pending", "claims")]
-            await self._call(self._redis.srem(self._key("generations"), *old))
-            await self._call(self._redis.unlink(*keys))
+            await self._call(self._redis.srem, self._key("generations"), *old)
+            await self._call(self._redis.unlink, *keys)
         return len(old)
 
     async def waiting_counts(self) -> dict[str, int]:
         """Count the state entries of each label lane: the labels that wait there."""
         counts: dict[str, int] = {}
         for key, lane in await self._lanes("label.*"):
-            fields = await self._call(self._redis.hkeys(key))
+            fields = await self._call(self._redis.hkeys, key)
             counts[lane] = sum(field.startswith(b"s:") for field in fields)
         return counts
 
@@ -274,7 +329,7 @@ class RedisStore:
         """Give the committed position of every lane."""
         found: dict[str, int] = {}
         for key, lane in await self._lanes("*"):
-            position = await self._call(self._redis.hget(key, "position"))
+            position = await self._call(self._redis.hget, key, "position")
             if position is not None:
                 found[lane] = int(position)
         return found
@@ -282,7 +337,7 @@ class RedisStore:
     async def _lanes(self, pattern: str) -> list[tuple[bytes, str]]:
         prefix = self._lane("")
         # Redis reads braces literally in patterns, but not brackets; app names have neither.
-        keys = await self._call(_collect(self._redis.scan_iter(match=prefix + pattern)))
+        keys = await self._call(self._scan, prefix + pattern)
         return sorted((key, key.decode().removeprefix(prefix)) for key in keys)
 
     async def cut_version(
@@ -290,17 +345,18 @@ class RedisStore:
     ) -> None:
         """Store a version and commit the lane's position with it, all or nothing."""
         keys = [self._lane(lease.lane), *map(self._key, ("versions", "newest", "cuts"))]
-        arguments = [lease.epoch, position, version_id, meta, blob, keep, self._key("version:")]
+        head = [lease.epoch, self._number(lease), position]
+        arguments = [*head, version_id, meta, blob, keep, self._key("version:")]
         await self._fenced(lease, _CUT, keys, arguments)
 
     async def newest_version(self) -> str | None:
         """Give the id of the newest version."""
-        newest = await self._call(self._redis.get(self._key("newest")))
+        newest = await self._call(self._redis.get, self._key("newest"))
         return None if newest is None else newest.decode()
 
     async def version_ids(self) -> list[str]:
         """Give all ids, newest first."""
-        ids = await self._call(self._redis.zrevrange(self._key("versions"), 0, -1))
+        ids = await self._call(self._redis.zrevrange, self._key("versions"), 0, -1)
         return [version_id.decode() for version_id in ids]
 
     async def read_version(self, version_id: str) -> tuple[bytes, bytes]:
@@ -314,17 +370,26 @@ class RedisStore:
         return meta
 
     async def _version_fields(self, version_id: str, *fields: str) -> list[bytes]:
-        values = await self._call(self._redis.hmget(self._key(f"version:{version_id}"), fields))
+        values = await self._call(self._redis.hmget, self._key(f"version:{version_id}"), fields)
         if None in values:
             known = ", ".join((await self.version_ids())[:10]) or "none yet"
             raise UnknownVersion(f"there is no version {version_id!r}; there are: {known}")
         return cast("list[bytes]", values)
+
+    async def _scan(self, pattern: str) -> list[bytes]:
+        return [key async for key in self._redis.scan_iter(match=pattern)]
 
     def _key(self, name: str) -> str:
         return self._prefix + name
 
     def _lane(self, lane: str) -> str:
         return self._key(f"lane:{lane}")
+
+    def _number(self, lease: Lease) -> int:
+        epoch, n_commits = self._n_commits.get(lease.lane, (0, 0))
+        number = n_commits + 1 if epoch == lease.epoch else 1
+        self._n_commits[lease.lane] = lease.epoch, number
+        return number
 
     async def _fenced(
         self, lease: Lease, script: str, keys: list[str], arguments: Sequence[Any]
@@ -339,18 +404,32 @@ class RedisStore:
     async def _run(self, script: str, keys: list[str], arguments: Sequence[Any]) -> Any:
         if script not in self._scripts:
             self._scripts[script] = self._redis.register_script(script)
-        return await self._call(self._scripts[script](keys=keys, args=arguments))
+        return await self._call(self._scripts[script], keys, arguments)
 
-    async def _call(self, reply: Any) -> Any:
-        try:
-            return await reply
-        except redis.exceptions.RedisError as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
+    async def _call(self, command: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        async def attempt() -> Any:
+            try:
+                return await command(*arguments)
+            except redis.exceptions.RedisError as error:
+                raise _translated(error) from error
+
+        return await self._retry(attempt)
+
+
+def _translated(error: redis.exceptions.RedisError) -> CheckpointError:
+    text = str(error)
+    if text.startswith("LOST"):
+        return CheckpointLost(
+            "Redis no longer has what it had confirmed: it was emptied, restored from a backup, or "
+            "lost its last writes"
+        )
+    away = not isinstance(error, redis.exceptions.ResponseError) or isinstance(
+        error, redis.exceptions.ReadOnlyError | redis.exceptions.OutOfMemoryError
+    )
+    if away or any(code in text for code in _AWAY):
+        return StoreUnavailable(f"Redis: {text}")
+    return StoreRefused(f"Redis: {text}")
 
 
 def _pack(items: Sequence[bytes]) -> bytes:
     return struct.pack(f"<I{len(items)}I", len(items), *map(len, items)) + b"".join(items)
-
-
-async def _collect(keys: AsyncIterator[bytes]) -> list[bytes]:
-    return [key async for key in keys]

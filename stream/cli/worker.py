@@ -7,6 +7,7 @@ import logging
 import sys
 import tempfile
 import time
+from random import Random
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,11 +71,11 @@ def worker(
 def _run(settings: Settings, datadir: str, level: int) -> None:
     import uvloop
 
-    from stream.app import build_app, redis_store
+    from stream.app import build_app
 
     uvloop.install()
     try:
-        app = build_app(settings, clock=SystemClock(), store=redis_store(settings), datadir=datadir)
+        app = build_app(settings, clock=SystemClock(), datadir=datadir, random=Random())
     except OSError as error:
         at = f"{settings.worker.http_host}:{settings.worker.http_port}"
         raise CommandError(
