@@ -33,7 +33,8 @@ BATCH_BYTES_MAX = 900_000
 # What no waiting mends; all else that a broker answers or does not answer is an outage.
 _REFUSALS = (
     kafka_errors.AuthenticationFailedError,
-    kafka_errors.AuthorizationError,
+    kafka_errors.ClusterAuthorizationFailedError,
+    kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.InvalidTopicError,
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
