@@ -59,6 +59,11 @@ def worker(
     from stream.learners import check_learner
 
     check_learner(settings)
+    if settings.versions.key_ring() is None:
+        logging.getLogger("driftline").warning(
+            "versions are not signed: whoever can write to Redis can replace the model. "
+            "versions.keys or versions.keys_file signs them"
+        )
     ask_store(settings, lambda store: store.newest_version())
     created = [state.name for state in create_topics(settings) if state.created]
     if created:
