@@ -162,7 +162,7 @@ def unseal(
         if version_id is not None and meta.id != version_id:
             raise CheckpointCorrupt(f"holds version {meta.id}", Refusal.MISMATCH)
     except CheckpointCorrupt as error:
-        raise _refusal(version_id, str(error), error.reason) from error
+        raise refusal(version_id, str(error), error.reason) from error
     return meta, key_id
 
 
@@ -231,7 +231,7 @@ def check_blob(meta: VersionMeta, blob: bytes) -> None:
     for name in _MUST_BE_EQUAL:
         wrote = meta.libraries.get(name, "unknown")
         if running[name] != wrote:
-            raise _refusal(
+            raise refusal(
                 meta.id,
                 f"was written by {name} {wrote} and this is {name} {running[name]}, which may not "
                 f"read it, or predict differently: run {name} {wrote}",
@@ -264,11 +264,11 @@ def decode(meta: VersionMeta, blob: bytes, *, trusted_modules: Collection[str] =
             "fingerprint": learner.fingerprint(),
         }
     except CheckpointCorrupt as error:
-        raise _refusal(meta.id, str(error), error.reason) from error
+        raise refusal(meta.id, str(error), error.reason) from error
     except Exception as error:
         # What unpickles by allow-list may still be anything but a learner that works.
         what = f"restores to no learner ({type(error).__name__}: {error})"
-        raise _refusal(meta.id, what, Refusal.MISMATCH) from error
+        raise refusal(meta.id, what, Refusal.MISMATCH) from error
     expected = (meta.id, meta.task, meta.pipeline_hash, meta.fingerprint)
     for (what, is_), ought in zip(found.items(), expected, strict=True):
         _verify(meta, what, is_, ought, Refusal.MISMATCH)
@@ -277,10 +277,11 @@ def decode(meta: VersionMeta, blob: bytes, *, trusted_modules: Collection[str] =
 
 def _verify(meta: VersionMeta, what: str, found: object, expected: object, reason: Refusal) -> None:
     if found != expected:
-        raise _refusal(meta.id, f"has the {what} {found}, not {expected}", reason)
+        raise refusal(meta.id, f"has the {what} {found}, not {expected}", reason)
 
 
-def _refusal(version_id: str | None, what: str, reason: Refusal) -> CheckpointCorrupt:
+def refusal(version_id: str | None, what: str, reason: Refusal) -> CheckpointCorrupt:
+    """Make the error that says what a version is or has, and how to have it again."""
     if version_id is None:
         return CheckpointCorrupt(f"this version {what}", reason)
     return CheckpointCorrupt(

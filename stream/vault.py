@@ -19,6 +19,8 @@ from models.stores.base import VersionStore
 Background = Callable[[Callable[[], Learner]], Awaitable[Learner]]
 """Runs a function where it does not keep the lanes waiting: `asyncio.to_thread`."""
 
+LOST = "has lost its content"
+
 
 class RefusedVersion(NamedTuple):
     """A stored version that is not used, and why."""
@@ -50,10 +52,12 @@ def examine(
     trusted: Collection[str] | None = None,
 ) -> Verdict:
     """Check a stored version; without `trusted` modules all that can be without loading it."""
-    meta, key = None, None
     try:
         meta, key = checkpoint.peek(data)
-        checkpoint.unseal(data, blob, keys, version_id=version_id)
+    except CheckpointCorrupt:
+        meta, key = None, None  # `unseal` finds the same, and says of which version.
+    try:
+        meta, key = checkpoint.unseal(data, blob, keys, version_id=version_id)
         if trusted is None:
             checkpoint.check_blob(meta, blob)
         else:
@@ -126,11 +130,12 @@ class Vault:
             if known is not None and known == await self._store.read_meta(version_id):
                 return None
             data, blob = await self._store.read_version(version_id)
-        except UnknownVersion as error:
+        except UnknownVersion:
             # Retention may have dropped it since it was listed; what is still listed is torn.
             named = [await self._store.newest_version(), *await self._store.version_ids()]
             if version_id in named:
-                self._refuse(version_id, None, Refusal.MISSING, f"its content is gone: {error}")
+                lost = checkpoint.refusal(version_id, LOST, Refusal.MISSING)
+                self._refuse(version_id, None, lost.reason, str(lost))
             return None
         try:
             learner = await self._in_background(lambda: self._restore(version_id, data, blob))

@@ -74,7 +74,7 @@ def replay(
     settings = load(config)
     _check_options(version, to_position, store=store)
     if file is not None:
-        check_free(file, force=False)
+        check_free(file, "choose another name")
     verdict, lineage = None, 1
     if version is not None:
         verdict = ask_store(settings, lambda redis: _examine(redis, settings, version))

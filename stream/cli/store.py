@@ -54,16 +54,17 @@ async def examine_version(
     store: RedisStore, settings: Settings, version_id: str, *, load: bool = False
 ) -> Verdict:
     """Read a version and check it; with `load` also that it restores to what it was."""
-    from models.errors import CheckpointCorrupt, Refusal, UnknownVersion
+    from models import checkpoint
+    from models.errors import Refusal, UnknownVersion
     from models.pipelines import trusted_modules
-    from stream.vault import Verdict, examine
+    from stream.vault import LOST, Verdict, examine
 
     try:
         data, blob = await store.read_version(version_id)
     except UnknownVersion:
         if version_id not in await store.version_ids():
             raise
-        lost = CheckpointCorrupt(f"version {version_id} has lost its content", Refusal.MISSING)
+        lost = checkpoint.refusal(version_id, LOST, Refusal.MISSING)
         return Verdict(version_id, None, None, lost)
     trusted = trusted_modules(settings.model.pipeline) if load else None
     return examine(version_id, data, blob, settings.versions.key_ring(), trusted=trusted)

@@ -120,7 +120,8 @@ def export(
     from stream.vault import examine
 
     settings = load(config)
-    check_free(file, force=force)
+    if not force:
+        check_free(file, "choose another name, or use --force")
     version_id, data, blob = ask_store(settings, lambda store: _read(store, version))
     verdict = examine(
         version_id,
@@ -136,13 +137,13 @@ def export(
     out().print(f"{said}: {file} ({len(blob):,} bytes) and {beside}")
 
 
-def check_free(file: Path, *, force: bool) -> None:
-    """Refuse to overwrite an exported version unless asked to."""
+def check_free(file: Path, advice: str) -> None:
+    """Refuse to overwrite an exported version."""
     from stream.learners import metadata_file
 
     existing = [str(path) for path in (file, metadata_file(file)) if path.exists()]
-    if existing and not force:
-        raise CommandError(f"{' and '.join(existing)} exists: choose another name, or use --force")
+    if existing:
+        raise CommandError(f"{' and '.join(existing)} exists: {advice}")
 
 
 def write_version(file: Path, data: bytes, blob: bytes) -> Path:
