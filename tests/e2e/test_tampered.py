@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis.asyncio
 
 from models.stores.redis import RedisStore
+from stream.cli.store import ask_store, examine_version
+from stream.kafka_log import open_log
+from stream.messages import AuditRecord, decode_audit
+from stream.vault import Verdict
 from tests.e2e.cluster import Cluster
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 KEYS = "2026-11:" + 32 * "x"
 
@@ -30,16 +33,31 @@ def cluster(tmp_path: Path, kafka: str, redis_url: str) -> Iterator[Cluster]:
 def tamper(cluster: Cluster, version_id: str) -> None:
     """Flip one bit in the middle of a stored state."""
 
-    async def main() -> None:
-        settings = cluster.settings
-        async with redis.asyncio.Redis.from_url(settings.redis.url) as client:
-            store = RedisStore(client, settings.app, ttl=settings.join.ttl)
-            meta, blob = await store.read_version(version_id)
-            changed = bytearray(blob)
-            changed[len(blob) // 2] ^= 4
-            await store.restore_version(version_id, meta, bytes(changed))
+    async def flip(store: RedisStore) -> None:
+        meta, blob = await store.read_version(version_id)
+        changed = bytearray(blob)
+        changed[len(blob) // 2] ^= 4
+        await store.restore_version(version_id, meta, bytes(changed))
 
-    asyncio.run(main())
+    ask_store(cluster.settings, flip)
+
+
+def versions(cluster: Cluster) -> list[Verdict]:
+    """Check all stored versions, newest first."""
+    settings = cluster.settings
+
+    async def examine(store: RedisStore) -> list[Verdict]:
+        ids = await store.version_ids()
+        return [await examine_version(store, settings, each, load=True) for each in ids]
+
+    return ask_store(settings, examine)
+
+
+def audit(cluster: Cluster) -> list[AuditRecord]:
+    """Read the audit topic."""
+    with open_log(cluster.settings.kafka) as log:
+        batches = log.read(f"{cluster.app}.audit")
+        return [decode_audit(message.value or b"") for batch in batches for message in batch]
 
 
 def test_a_worker_starts_from_the_version_before_a_tampered_one(
@@ -47,36 +65,32 @@ def test_a_worker_starts_from_the_version_before_a_tampered_one(
 ) -> None:
     """Served, counted, told on the audit topic, and cut again where it was: all verify then."""
     n = 1_000
+    everything = f"\ndriftline_model_position {float(n)}\n"
     first = cluster.start_worker()
     elec2 = str(data_file("elec2.csv.gz"))
     cluster.run("produce", elec2, "--add-id", "--limit", str(n), "--label-delay-events", "10")
-
-    def learned() -> bool:
-        return f"\ndriftline_model_position {float(n)}" in first.get("/metrics")[1]
-
-    eventually(learned, deadline_s=60)
+    eventually(lambda: everything in first.get("/metrics")[1], deadline_s=60)
     assert first.stop() == 0, first.log[-3000:]
     tamper(cluster, f"v1-{n}")
-    newest, good, *others = cluster.run_json("versions", "verify", exit_code=1)
-    assert (newest["id"], newest["refused"]) == (f"v1-{n}", "wrong_signature")
-    assert {(other["key"], other["refused"]) for other in (good, *others)} == {("2026-11", None)}
+    newest, good, *others = versions(cluster)
+    assert newest.version_id == f"v1-{n}"
+    assert newest.refusal is not None
+    assert {(other.key, other.refusal) for other in (good, *others)} == {("2026-11", None)}
 
     second = cluster.start_worker()
-    eventually(lambda: f"{newest['id']} is not used" in second.log)
+    eventually(lambda: f"{newest.version_id} is not used" in second.log)
     refused = 'driftline_versions_refused_total{reason="wrong_signature"} 1.0'
     assert refused in second.get("/metrics")[1]
-    told = cluster.run("tail", "audit", "--from-beginning", "--limit", "1", "--json")
-    audit = json.loads(told)
-    assert (audit["subject"], audit["outcome"]) == (newest["id"], "refused")
-    assert audit["reason"] == "wrong_signature"
-    assert KEYS.partition(":")[2] not in told + second.log
-    eventually(
-        lambda: f"\ndriftline_model_position {float(n)}" in second.get("/metrics")[1],
-        deadline_s=30,
-    )
+    (told,) = eventually(lambda: audit(cluster))
+    assert (told.subject, told.outcome) == (newest.version_id, "refused")
+    assert told.reason == "wrong_signature"
+    assert KEYS.partition(":")[2] not in second.log
+    eventually(lambda: everything in second.get("/metrics")[1], deadline_s=30)
     assert second.stop() == 0, second.log[-3000:]
 
-    after = cluster.run_json("versions", "verify")
-    assert [v["id"] for v in after][:2] == [newest["id"], good["id"]]
-    assert after[0]["parent"] == good["id"], "it went on from the version before"
-    assert after[0]["fingerprint"] == newest["fingerprint"], "the same fold gives the same model"
+    rebuilt, *_ = versions(cluster)
+    assert (rebuilt.version_id, rebuilt.refusal) == (newest.version_id, None)
+    assert rebuilt.meta is not None
+    assert newest.meta is not None
+    assert rebuilt.meta.parent == good.version_id, "it went on from the version before"
+    assert rebuilt.meta.fingerprint == newest.meta.fingerprint, "the same fold, the same model"
