@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from models import checkpoint
 from models.checkpoint import CutReason
-from models.errors import Refusal
+from models.errors import Refusal, UnknownVersion
 from models.sealing import KeyRing
 from models.stores.memory import MemoryStore
 from models.types import Example
@@ -31,9 +31,12 @@ class CountingStore(MemoryStore):
     """Counts how often a state is fetched: they are large."""
 
     n_read = 0
+    lost: str | None = None
 
     async def read_version(self, version_id: str) -> tuple[bytes, bytes]:
         self.n_read += 1
+        if version_id == self.lost:
+            raise UnknownVersion(version_id)
         return await super().read_version(version_id)
 
     async def read_meta(self, version_id: str) -> bytes:
@@ -175,6 +178,21 @@ def test_scores_grow_stale_while_the_newest_version_is_refused() -> None:
         await world.worker.refresh_model()
         assert world.worker.model.stamp() == ("v1-40", 40, False), "rebuilt, so it is tried again"
         assert world.refused() == {"unsigned": 1.0}
+
+    run(body)
+
+
+def test_a_version_that_lost_its_content_is_told_once() -> None:
+    """It is still listed; one that retention dropped meanwhile is not, and is nothing to tell."""
+
+    async def body(world: World) -> None:
+        world.store.lost = "v1-30"
+        for _ in range(5):
+            await world.worker.refresh_model()
+        assert world.worker.model.stamp()[:2] == ("v1-20", 20)
+        assert world.refused() == {"missing": 1.0}
+        (told,) = world.topic.audit()
+        assert "`driftline replay --version v1-30 --store`" in told.detail
 
     run(body)
 

@@ -25,6 +25,7 @@ from models import (
     libraries,
     restore,
     seal,
+    sealing,
     unseal,
 )
 from models.sealing import Envelope
@@ -154,6 +155,15 @@ def test_a_signature_is_not_taken_for_that_of_another_key() -> None:
     renamed = msgspec.json.encode(msgspec.structs.replace(envelope, key="2025-03"))
     refusal = refusal_of(renamed, BLOB, KeyRing.parse("2025-03:" + 32 * "n"))
     assert refusal.reason is Refusal.WRONG_SIGNATURE
+
+
+@pytest.mark.parametrize("ring", [RING, None])
+def test_bytes_do_not_move_between_the_parts(ring: KeyRing | None) -> None:
+    """The state's first byte is not the metadata's last, though their sum is the same bytes."""
+    envelope = msgspec.json.decode(sealing.seal(b"12", b"3", ring), type=Envelope)
+    moved = msgspec.json.encode(msgspec.structs.replace(envelope, meta=msgspec.Raw(b"123")))
+    with pytest.raises(CheckpointCorrupt):
+        sealing.unseal(moved, b"", ring)
 
 
 @pytest.mark.usefixtures("untouched")
