@@ -10,15 +10,16 @@ A learner's life:
    example that was appended twice is recognised (`SeenOffsets`) and skipped.
 4. While it learns it is judged by what it said at the time: `Prequential` keeps its metrics
    beside those of baselines, `DriftWatch` says when its error has changed, and which way.
-5. Now and then a version is cut: `encode` seals the state with its position, metrics and
-   fingerprint. After a crash, `decode` verifies the newest one, the shell seeks to its position,
-   and the fold goes on; the result is that of a run that never crashed, bit for bit.
-6. Any version can be had again: an older one by `decode`, a lost one by folding the log from the
+5. Now and then a version is cut: `encode` takes the state with its position, metrics and
+   fingerprint, `seal` signs them. After a crash, `restore` verifies the newest one, the shell seeks
+   to its position, and the fold goes on; the result is that of a run that never crashed, bit for
+   bit.
+6. Any version can be had again: an older one by `restore`, a lost one by folding the log from the
    start. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `drift`; `pickling`; `fused`; `learner`; `checkpoint`; `stores` keep what that
-encodes.
+`prequential`; `drift`; `pickling`; `fused`; `learner`; `sealing`; `checkpoint`; `stores` keep
+what that encodes.
 """
 
 from models.checkpoint import (
@@ -27,8 +28,12 @@ from models.checkpoint import (
     decode,
     decode_meta,
     encode,
-    encode_meta,
     libraries,
+    parse_id,
+    peek,
+    restore,
+    seal,
+    unseal,
 )
 from models.drift import DriftSettings, DriftWatch
 from models.errors import (
@@ -38,12 +43,14 @@ from models.errors import (
     DriftlineError,
     InvalidPipeline,
     LearnFailed,
+    Refusal,
     StoreUnavailable,
     UnknownVersion,
 )
 from models.learner import Learner, SeenOffsets
 from models.pipelines import build, describe, names, pipeline_hash, trusted_modules
 from models.prequential import Prequential, PrequentialValues
+from models.sealing import KeyRing
 from models.types import (
     Direction,
     DriftKind,
@@ -75,12 +82,14 @@ __all__ = [
     "FeatureValue",
     "Features",
     "InvalidPipeline",
+    "KeyRing",
     "LearnFailed",
     "LearnOutcome",
     "Learner",
     "MetricValues",
     "Prequential",
     "PrequentialValues",
+    "Refusal",
     "Score",
     "SeenOffsets",
     "StoreUnavailable",
@@ -93,9 +102,13 @@ __all__ = [
     "decode_meta",
     "describe",
     "encode",
-    "encode_meta",
     "libraries",
     "names",
+    "parse_id",
+    "peek",
     "pipeline_hash",
+    "restore",
+    "seal",
     "trusted_modules",
+    "unseal",
 ]

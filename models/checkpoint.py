@@ -1,34 +1,39 @@
-"""The envelope around a learner's state: what it is, and proof that it is what it says.
+"""A version of a learner: its state, what is known of it, and proof that it is what it says.
 
-A version is two byte strings: `VersionMeta` as JSON, for people and for deciding without touching
-the state, and the blob. Decoding trusts nothing in this order: the blob's length and SHA-256, then
-the libraries that wrote it (a pickle of another River release may load and then predict
-differently), then, while unpickling, every name; at last the fingerprint: the restored learner must
+A version is two byte strings: `VersionMeta` as JSON in a sealed envelope (`models.sealing`), for
+people and for deciding without touching the state, and the blob. Reading trusts nothing, in this
+order: the seal, by which whoever can write to the store is told from us; the blob's length and
+SHA-256; the libraries that wrote it (a pickle of another River release may load and then predict
+differently); then, while unpickling, every name; at last the fingerprint: the restored learner must
 predict what the saved one did.
 
-The checksum detects damage, not malice: whoever can write to the store can write both parts. The
-allow-list of `models.pickling` is what limits such a writer.
+Without a key the seal detects damage, not malice, and the allow-list of `models.pickling` is what
+limits a writer who means harm.
 """
 
 from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from importlib import metadata
 
 import msgspec
 
-from models.errors import CheckpointCorrupt
+from models import sealing
+from models.errors import CheckpointCorrupt, Refusal, UnknownVersion
 from models.learner import Learner
 from models.prequential import PrequentialValues
+from models.sealing import KeyRing
 from models.types import Task
 
 SCHEMA = 1
 # These decide whether a state means the same; the others are for the record. River moves and
 # changes classes in minor releases, Python changes how floats are summed.
 _MUST_BE_EQUAL = ("river", "python")
+_ID = re.compile(r"v(\d{1,9})-(\d{1,18})")
 
 
 class CutReason(StrEnum):
@@ -37,6 +42,7 @@ class CutReason(StrEnum):
     COUNT = "count"
     TIME = "time"
     STOP = "stop"
+    REBUILT = "rebuilt"
 
 
 class VersionMeta(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +94,8 @@ def encode(
     >>> meta, blob = encode(
     ...     learner, parent=None, libraries=libraries(), cut_time=0.0, reason=CutReason.STOP
     ... )
-    >>> meta.id, decode(meta, blob).version_id
+    >>> data = seal(meta, blob)
+    >>> meta.id, restore(data, blob)[1].version_id
     ('v1-0', 'v1-0')
     """
     blob = learner.dump()
@@ -112,9 +119,63 @@ def encode(
     return meta, blob
 
 
-def encode_meta(meta: VersionMeta) -> bytes:
-    """Write the metadata as JSON."""
-    return msgspec.json.encode(meta)
+def parse_id(version_id: str) -> tuple[int, int]:
+    """Give (lineage, position) of a version by its id.
+
+    Raises
+    ------
+    UnknownVersion
+        If no version can be called that.
+
+    Examples
+    --------
+    >>> parse_id("v1-45312")
+    (1, 45312)
+    """
+    found = _ID.fullmatch(version_id)
+    if found is None:
+        raise UnknownVersion(f"{version_id!r} is no version: they are called like v1-45312")
+    return int(found[1]), int(found[2])
+
+
+def seal(meta: VersionMeta, blob: bytes, keys: KeyRing | None = None) -> bytes:
+    """Write the metadata as it is stored: JSON in an envelope, sealed together with the blob."""
+    return sealing.seal(msgspec.json.encode(meta), blob, keys)
+
+
+def unseal(
+    data: bytes, blob: bytes, keys: KeyRing | None = None, *, version_id: str | None = None
+) -> tuple[VersionMeta, str | None]:
+    """Check the seal, then read the metadata; give it, and the id of the key that signed.
+
+    `version_id` is what the version was asked for by: another one in its place is refused, however
+    well it is signed.
+
+    Raises
+    ------
+    CheckpointCorrupt
+        When the version is not what was sealed, not signed though there are keys, or another one.
+    """
+    try:
+        body, key_id = sealing.unseal(data, blob, keys)
+        meta = decode_meta(body)
+        if version_id is not None and meta.id != version_id:
+            raise CheckpointCorrupt(f"holds version {meta.id}", Refusal.MISMATCH)
+    except CheckpointCorrupt as error:
+        raise refusal(version_id, str(error), error.reason) from error
+    return meta, key_id
+
+
+def peek(data: bytes) -> tuple[VersionMeta, str | None]:
+    """Read stored metadata and the id of its key without any proof: to be shown, not believed.
+
+    Raises
+    ------
+    CheckpointCorrupt
+        When it can't be read.
+    """
+    envelope = sealing.open_envelope(data)
+    return decode_meta(bytes(envelope.meta)), envelope.key
 
 
 def decode_meta(data: bytes) -> VersionMeta:
@@ -127,16 +188,59 @@ def decode_meta(data: bytes) -> VersionMeta:
     """
     try:
         meta = msgspec.json.decode(data, type=VersionMeta)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
+        raise CheckpointCorrupt(f"has unreadable metadata ({error})") from error
+    if meta.schema != SCHEMA:
         raise CheckpointCorrupt(
-            f"the metadata of a version cannot be read ({error}); use the previous version"
-        ) from error
-    _verify("the metadata", "schema", meta.schema, SCHEMA, "load it with the release that wrote it")
+            f"has metadata of schema {meta.schema}, not {SCHEMA}: load it with the release that "
+            "wrote it"
+        )
     return meta
 
 
+def restore(
+    data: bytes,
+    blob: bytes,
+    keys: KeyRing | None = None,
+    *,
+    version_id: str | None = None,
+    trusted_modules: Collection[str] = (),
+) -> tuple[VersionMeta, Learner]:
+    """Restore a learner from what is stored, or refuse to: `unseal`, then `decode`.
+
+    Raises
+    ------
+    CheckpointCorrupt
+        At the first thing that does not verify.
+    """
+    meta, _ = unseal(data, blob, keys, version_id=version_id)
+    return meta, decode(meta, blob, trusted_modules=trusted_modules)
+
+
+def check_blob(meta: VersionMeta, blob: bytes) -> None:
+    """Compare all that can be compared without unpickling: length, SHA-256, libraries.
+
+    Raises
+    ------
+    CheckpointCorrupt
+        At the first difference.
+    """
+    _verify(meta, "length", len(blob), meta.n_bytes, Refusal.DAMAGED)
+    _verify(meta, "SHA-256", hashlib.sha256(blob).hexdigest(), meta.sha256, Refusal.DAMAGED)
+    running = libraries()
+    for name in _MUST_BE_EQUAL:
+        wrote = meta.libraries.get(name, "unknown")
+        if running[name] != wrote:
+            raise refusal(
+                meta.id,
+                f"was written by {name} {wrote} and this is {name} {running[name]}, which may not "
+                f"read it, or predict differently: run {name} {wrote}",
+                Refusal.LIBRARIES,
+            )
+
+
 def decode(meta: VersionMeta, blob: bytes, *, trusted_modules: Collection[str] = ()) -> Learner:
-    """Restore a learner, or refuse to.
+    """Restore a learner from a version whose seal was checked, or refuse to.
 
     1. Compare length and SHA-256.
     2. Compare the libraries with those that are running.
@@ -150,29 +254,38 @@ def decode(meta: VersionMeta, blob: bytes, *, trusted_modules: Collection[str] =
     CheckpointCorrupt
         At the first difference; the message says which and what to do.
     """
-    version = f"version {meta.id}"
-    damaged = "it was damaged in the store or on the way; use the previous version"
-    _verify(version, "schema", meta.schema, SCHEMA, "load it with the release that wrote it")
-    _verify(version, "length", len(blob), meta.n_bytes, damaged)
-    _verify(version, "SHA-256", hashlib.sha256(blob).hexdigest(), meta.sha256, damaged)
-    running = libraries()
-    for name in _MUST_BE_EQUAL:
-        _verify(
-            version,
-            f"{name} release",
-            running[name],
-            meta.libraries.get(name, "unknown"),
-            f"run the {name} release that wrote it, or rebuild the version from the examples log",
-        )
-    learner = Learner.load(blob, trusted_modules)
-    rebuild = "rebuild the version from the examples log"
-    _verify(version, "id", learner.version_id, meta.id, rebuild)
-    _verify(version, "task", learner.task, meta.task, rebuild)
-    _verify(version, "pipeline hash", learner.pipeline_hash, meta.pipeline_hash, rebuild)
-    _verify(version, "fingerprint", learner.fingerprint(), meta.fingerprint, rebuild)
+    check_blob(meta, blob)
+    try:
+        learner = Learner.load(blob, trusted_modules)
+        found = {
+            "id": learner.version_id,
+            "task": learner.task,
+            "pipeline hash": learner.pipeline_hash,
+            "fingerprint": learner.fingerprint(),
+        }
+    except CheckpointCorrupt as error:
+        raise refusal(meta.id, str(error), error.reason) from error
+    except Exception as error:
+        # What unpickles by allow-list may still be anything but a learner that works.
+        what = f"restores to no learner ({type(error).__name__}: {error})"
+        raise refusal(meta.id, what, Refusal.MISMATCH) from error
+    expected = (meta.id, meta.task, meta.pipeline_hash, meta.fingerprint)
+    for (what, is_), ought in zip(found.items(), expected, strict=True):
+        _verify(meta, what, is_, ought, Refusal.MISMATCH)
     return learner
 
 
-def _verify(version: str, what: str, found: object, expected: object, advice: str) -> None:
+def _verify(meta: VersionMeta, what: str, found: object, expected: object, reason: Refusal) -> None:
     if found != expected:
-        raise CheckpointCorrupt(f"{version}: {what} is {found}, not {expected}: {advice}")
+        raise refusal(meta.id, f"has the {what} {found}, not {expected}", reason)
+
+
+def refusal(version_id: str | None, what: str, reason: Refusal) -> CheckpointCorrupt:
+    """Make the error that says what a version is or has, and how to have it again."""
+    if version_id is None:
+        return CheckpointCorrupt(f"this version {what}", reason)
+    return CheckpointCorrupt(
+        f"version {version_id} {what}; rebuild it from the examples log with "
+        f"`driftline replay --version {version_id} --store`",
+        reason,
+    )

@@ -17,6 +17,8 @@ shell turns it into dead letters before it reaches the core.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 
 class DriftlineError(Exception):
     """Any error that the core raises on purpose."""
@@ -26,8 +28,25 @@ class CheckpointError(DriftlineError):
     """A checkpoint could not be written, found or trusted."""
 
 
+class Refusal(StrEnum):
+    """Why a version is not used: the reason in metrics and in the audit."""
+
+    UNSIGNED = "unsigned"
+    UNKNOWN_KEY = "unknown_key"
+    WRONG_SIGNATURE = "wrong_signature"
+    DAMAGED = "damaged"
+    MISSING = "missing"
+    LIBRARIES = "libraries"
+    FORBIDDEN = "forbidden"
+    MISMATCH = "mismatch"
+
+
 class CheckpointCorrupt(CheckpointError):
     """A checkpoint does not verify; the message says what differs and what to do."""
+
+    def __init__(self, message: str, reason: Refusal = Refusal.DAMAGED) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class CheckpointConflict(CheckpointError):

@@ -232,8 +232,8 @@ class Learner:
         content = pickling.loads(data, trusted_modules)
         if not isinstance(content, dict) or content.get("schema") != _STATE_SCHEMA:
             raise CheckpointCorrupt(
-                f"the state is not of schema {_STATE_SCHEMA}; "
-                "load it with the release that wrote it, or rebuild it from the examples log"
+                f"has a state that is not of schema {_STATE_SCHEMA}: load it with the release that "
+                "wrote it"
             )
         learner = cls.__new__(cls)
         learner.__dict__.update(content["learner"])

@@ -21,7 +21,7 @@ from typing import Any
 
 from river import proba
 
-from models.errors import CheckpointCorrupt
+from models.errors import CheckpointCorrupt, Refusal
 
 # Names outside River that estimators are made of. `partial` and `deepcopy` are the defaults of
 # River's own defaultdicts; both act only on what this table already allows. Never `getattr`: it
@@ -80,8 +80,7 @@ def loads(data: bytes, trusted_modules: Collection[str] = ()) -> Any:
     except Exception as error:
         # A damaged pickle can raise nearly anything: it calls constructors with what it read.
         raise CheckpointCorrupt(
-            f"the state does not unpickle ({type(error).__name__}: {error}); "
-            "use the previous version, or rebuild this one from the examples log"
+            f"has a state that does not unpickle ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -101,9 +100,9 @@ class _Unpickler(pickle.Unpickler):
             if is_at_home and is_trusted:
                 return found
         raise CheckpointCorrupt(
-            f"the state names {module_name}.{global_name}, which no learner is made of; it was not "
-            "loaded. Use the previous version; if a custom pipeline needs the name, "
-            "define it in the pipeline's own module"
+            f"has a state that names {module_name}.{global_name}, which no learner is made of and "
+            "which was not called (what a pipeline of your own needs, define in its own module)",
+            Refusal.FORBIDDEN,
         )
 
 

@@ -29,6 +29,7 @@ The worker:
     label       handler: label to example             (knows no framework)
     learn       handler: example to model and version (knows no framework)
     scorer      the model in force: the live learner, or the newest version
+    vault       stored versions: verified, newest good first
     learners    the learner that the configuration describes; loads exported versions
     outbox      the one way out to Kafka, a batch at a time
     outages     waiting until a server that is away comes back
@@ -38,6 +39,7 @@ The worker:
 
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
+    durations   "7d" and "250ms" as seconds
     topics      the table of topics
     messages    wire formats: what is written, to Kafka and as pending records
     decoding    what producers send: decoding is validation

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, cast
@@ -99,6 +100,7 @@ def build_app(
         clock=clock,
         highwater=lambda topic, partition: app.consumer.highwater(TP(topic, partition)),
         pause=lambda topic, partition, paused: _consumer(app).hold(TP(topic, partition), paused),
+        name=f"{socket.gethostname()}:{os.getpid()}",
     )
     app.lanes = Lanes(
         lambda tp: worker.open_lane(tp.topic, tp.partition),

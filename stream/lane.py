@@ -205,9 +205,8 @@ class Lane:
         begun = self._clock.now()
         await self._outbox.publish(outcome.messages)
         for cut in outcome.cuts:
-            await self._store.cut_version(
-                self.lease, cut.position, cut.version_id, cut.meta, cut.blob, cut.keep
-            )
+            content = cut.version_id, cut.meta, cut.blob
+            await self._store.cut_version(self.lease, cut.position, *content, cut.keep, cut.replace)
             self.saved = cut.position
         if outcome.durable:
             await self._store.commit(self.lease, self.position, outcome.changes, outcome.watermark)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from models import checkpoint
 from models.checkpoint import CutReason
-from models.errors import CheckpointCorrupt
 from models.learner import Learner
 from models.stores.base import Lease, VersionStore
 from stream import topics
@@ -24,11 +23,9 @@ from stream.ports import Cut, Message, Outcome, Record
 from stream.score import SHARD_KEY
 from stream.scorer import ModelInForce
 from stream.settings import VersionSettings
+from stream.vault import Vault
 
 log = logging.getLogger(__name__)
-
-Background = Callable[[Callable[[], Learner]], Awaitable[Learner]]
-"""Runs a function where it does not keep the lanes waiting: `asyncio.to_thread`."""
 
 
 class LearnHandler:
@@ -42,16 +39,14 @@ class LearnHandler:
         in_force: ModelInForce,
         store: VersionStore,
         versions: VersionSettings,
-        trusted: Collection[str],
-        in_background: Background,
+        vault: Vault,
     ) -> None:
         self._shard = shard
         self._fresh = fresh
         self._in_force = in_force
         self._store = store
         self._versions = versions
-        self._trusted = trusted
-        self._in_background = in_background
+        self._vault = vault
         self.learner: Learner | None = None
         self.cut_bytes = 0
         self.cut_at = float("-inf")
@@ -69,16 +64,11 @@ class LearnHandler:
         return learner.position if version else None
 
     async def _load(self) -> tuple[Learner, str | None]:
-        ids = await self._store.version_ids()
-        for version_id in ids:
-            try:
-                learner = await load_version(
-                    self._store, version_id, self._trusted, self._in_background
-                )
-                return learner, version_id
-            except CheckpointCorrupt as error:
-                log.error("version %s is not used: %s", version_id, error)
-        if ids:
+        newest = await self._store.newest_version()
+        good = await self._vault.newest_good(newest)
+        if good is not None:
+            return good
+        if newest is not None:
             log.error("no stored version verifies: learning again from the start of the log")
         return self._fresh(), None
 
@@ -147,7 +137,14 @@ class LearnHandler:
         )
         self.cut_bytes = len(blob)
         outcome.cuts.append(
-            Cut(meta.id, learner.position, checkpoint.encode_meta(meta), blob, self._versions.keep)
+            Cut(
+                meta.id,
+                learner.position,
+                self._vault.seal(meta, blob),
+                blob,
+                self._versions.keep,
+                replace=self._vault.has_refused(meta.id),
+            )
         )
         body = {"event": "cut", "shard": self._shard, **msgspec.to_builtins(meta)}
         outcome.announcements.append(Message(topics.VERSIONS.name, 0, SHARD_KEY, encode_json(body)))
@@ -161,21 +158,3 @@ class LearnHandler:
         """Stop learning here; scoring goes on with the model as it is."""
         self._in_force.leave()
         self.learner = None
-
-
-async def load_version(
-    store: VersionStore, version_id: str, trusted: Collection[str], in_background: Background
-) -> Learner:
-    """Read, verify and rebuild a version; in the background, since a forest takes seconds.
-
-    Raises
-    ------
-    CheckpointCorrupt
-        If anything about it does not verify.
-    UnknownVersion
-        If it is not in the store (any more).
-    """
-    meta, blob = await store.read_version(version_id)
-    return await in_background(
-        lambda: checkpoint.decode(checkpoint.decode_meta(meta), blob, trusted_modules=trusted)
-    )

@@ -14,6 +14,7 @@ from models.drift import DriftSettings
 from models.errors import InvalidPipeline
 from models.learner import Learner
 from models.pipelines import build
+from models.sealing import KeyRing
 from models.types import Example, Features, FeatureValue, Task, Truth
 from stream.settings import Settings
 
@@ -93,10 +94,13 @@ def metadata_file(file: Path) -> Path:
     return file.with_name(f"{file.name}.json")
 
 
-def load_exported(file: str | Path, trusted_modules: Collection[str] = ()) -> Learner:
+def load_exported(
+    file: str | Path, trusted_modules: Collection[str] = (), keys: KeyRing | None = None
+) -> Learner:
     """Load what `driftline versions export` wrote, with all the checks of a checkpoint.
 
-    `trusted_modules` are those of your own pipeline, if it is one (`"acme.fraud"`).
+    `trusted_modules` are those of your own pipeline, if it is one (`"acme.fraud"`). With `keys`
+    (from `models.KeyRing.parse`) only what they have signed loads.
 
     Raises
     ------
@@ -104,5 +108,5 @@ def load_exported(file: str | Path, trusted_modules: Collection[str] = ()) -> Le
         When anything does not verify; the message says what.
     """
     path = Path(file)
-    meta = checkpoint.decode_meta(metadata_file(path).read_bytes())
-    return checkpoint.decode(meta, path.read_bytes(), trusted_modules=trusted_modules)
+    data = metadata_file(path).read_bytes()
+    return checkpoint.restore(data, path.read_bytes(), keys, trusted_modules=trusted_modules)[1]

@@ -93,6 +93,20 @@ class DeadLetter(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what to which `subject`, how it ended and why; on `<app>.audit`."""
+
+    id: str
+    who: str
+    what: str
+    subject: str
+    outcome: str
+    reason: str
+    detail: str
+    time: float
+    schema: int = SCHEMA
+
+
 class FeatureFields:
     """The names of the configured features, in order, under a short stable id."""
 
@@ -153,6 +167,7 @@ def decode_pending_fields(record: bytes) -> int:
 
 decode_example: Callable[[bytes], Example] = msgspec.json.Decoder(Example).decode
 decode_decision: Callable[[bytes], Decision] = msgspec.json.Decoder(Decision).decode
+decode_audit: Callable[[bytes], AuditRecord] = msgspec.json.Decoder(AuditRecord).decode
 decode_dead_letter: Callable[[bytes], DeadLetter] = msgspec.json.Decoder(DeadLetter).decode
 
 

@@ -78,6 +78,12 @@ class WorkerMetrics:
             ["reason"],
             registry=self.registry,
         )
+        self._refused = Counter(
+            "driftline_versions_refused_total",
+            "Stored versions that did not verify, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._drift = Counter(
             "driftline_drift_total",
             "Drift signals, by kind, level and direction.",
@@ -129,6 +135,10 @@ class WorkerMetrics:
                 self._dead_letters.labels(key[1]).inc(n)
             else:
                 self._drift.labels(*key[1].split("/")).inc(n)
+
+    def count_refused(self, reason: str) -> None:
+        """Count a stored version that is not used."""
+        self._refused.labels(reason).inc()
 
     def observe_latency(self, records: Sequence[Record], now: float) -> None:
         """Note how long these events took from Kafka's timestamp to their score."""

@@ -24,6 +24,7 @@ OUTPUTS = (
     topics.EXAMPLES,
     topics.DRIFT,
     topics.VERSIONS,
+    topics.AUDIT,
     topics.DEAD_LETTERS,
 )
 BATCH_BYTES_MAX = 900_000

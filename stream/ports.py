@@ -30,13 +30,17 @@ class Message(NamedTuple):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """A version to store, with the lane's position that it was cut at; `keep` thins old ones."""
+    """A version to store, with the lane's position that it was cut at; `keep` thins old ones.
+
+    `replace` is set where a version of that id is stored and does not verify.
+    """
 
     version_id: str
     position: int
     meta: bytes
     blob: bytes
     keep: int
+    replace: bool = False
 
 
 class Outcome(msgspec.Struct):

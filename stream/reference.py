@@ -12,7 +12,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from stream.settings import PRESETS, Settings, parse_duration
+from stream.durations import parse_duration
+from stream.settings import PRESETS, Settings
 
 ENVIRONMENT_PREFIX = "DRIFTLINE_"
 NAME = "NAME"

@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -32,15 +31,15 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from models.sealing import KeyRing
 from models.types import Task
+from stream.durations import Duration
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_FILE = Path("driftline.toml")
 NUMBER_MAX = 1e15
 """Beyond this a float has lost its decimals and squares overflow in scalers: refuse at the edge."""
 
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -48,29 +47,10 @@ class SettingsError(Exception):
     """The configuration can't be used; the message names the key and the fix."""
 
 
-def parse_duration(value: object) -> object:
-    """Turn `"7d"`, `"90s"`, `"250ms"` or `"1h30m"` into seconds; numbers are seconds already.
-
-    Examples
-    --------
-    >>> parse_duration("7d"), parse_duration("1h30m"), parse_duration("250ms"), parse_duration(5)
-    (604800.0, 5400.0, 0.25, 5)
-    """
-    if not isinstance(value, str):
-        return value
-    parts = _DURATION.findall(value)
-    if not parts or "".join(number + unit for number, unit in parts) != value:
-        raise ValueError(f"{value!r} is not a duration: write 250ms, 90s, 15m, 12h, 7d or 1h30m")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-
-
 def _check_topic_prefix(name: str) -> str:
     if not _TOPIC_PREFIX.fullmatch(name):
         raise ValueError("use letters, digits, '.', '_' and '-': it begins every topic's name")
     return name
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 
 
 class _Section(BaseModel):
@@ -258,13 +238,28 @@ class JoinSettings(_Section):
 
 
 class VersionSettings(_Section):
-    """When versions are cut and how many are kept."""
+    """When versions are cut, how many are kept, and what proves them to be ours."""
 
     every_n: int = Field(50_000, ge=1, description="Cut a version after this many examples.")
     interval: Duration = Field(
         30.0, gt=0, description="Cut a version after this long, if anything was learned."
     )
     keep: int = Field(50, ge=2, description="Versions kept; the oldest beyond are dropped.")
+    keys: SecretStr | None = Field(
+        None,
+        description="`ID:SECRET`, more of them after a space: the first signs versions, by any of "
+        "them they have to be signed; better set by the environment or keys_file.",
+    )
+    keys_file: Path | None = Field(None, description="File that holds the same, a line for each.")
+
+    def key_ring(self) -> KeyRing | None:
+        """Give the keys, from the value or the file; None if versions are not signed."""
+        text = _secret(self.keys, self.keys_file)
+        try:
+            return None if text is None else KeyRing.parse(text)
+        except ValueError as error:
+            where = "versions.keys" if self.keys is not None else str(self.keys_file)
+            raise SettingsError(f"{where}: {error}") from None
 
 
 class WorkerSettings(_Section):

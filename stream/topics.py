@@ -59,4 +59,15 @@ DEAD_LETTERS = Topic(
     retention_ms=30 * DAY_MS,
 )
 
-TOPICS = (EVENTS, LABELS, SCORES, ALERTS, EXAMPLES, DRIFT, VERSIONS, DEAD_LETTERS)
+AUDIT = Topic(
+    "audit",
+    "shard",
+    "who did what, and how it ended",
+    "workers",
+    "ops",
+    one_partition=True,
+    # Asked about long after; a few records a week.
+    retention_ms=FOREVER,
+)
+
+TOPICS = (EVENTS, LABELS, SCORES, ALERTS, EXAMPLES, DRIFT, VERSIONS, AUDIT, DEAD_LETTERS)

@@ -11,7 +11,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
-from models.errors import CheckpointCorrupt
 from models.learner import Learner
 from models.pipelines import trusted_modules
 from models.stores.base import Store
@@ -19,13 +18,15 @@ from stream import topics
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.label import LabelHandler
 from stream.lane import Lane
-from stream.learn import Background, LearnHandler, load_version
+from stream.learn import LearnHandler
 from stream.learners import new_learner
+from stream.messages import AuditRecord, encode_json
 from stream.metrics import WorkerMetrics
-from stream.ports import Clock, Handler, Outbox, Outcome, Record
-from stream.score import ScoreHandler
+from stream.ports import Clock, Handler, Message, Outbox, Outcome, Record
+from stream.score import SHARD_KEY, ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
+from stream.vault import Background, RefusedVersion, Vault
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Worker:
         Gives the end offset of (topic, partition) as last heard from the broker, or None.
     pause
         Pauses or resumes fetching of (topic, partition).
+    name
+        Who this is, in the audit.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Worker:
         pause: Callable[[str, int, bool], None],
         metrics: WorkerMetrics | None = None,
         in_background: Background = asyncio.to_thread,
+        name: str = "worker",
     ) -> None:
         self.settings = settings
         self.metrics = metrics or WorkerMetrics()
@@ -60,8 +64,15 @@ class Worker:
         self._clock = clock
         self._highwater = highwater
         self._pause = pause
-        self._in_background = in_background
-        self._trusted = trusted_modules(settings.model.pipeline)
+        self._name = name
+        self._vault = Vault(
+            store,
+            keys=settings.versions.key_ring(),
+            trusted=trusted_modules(settings.model.pipeline),
+            in_background=in_background,
+            tell=self._note_refusal,
+        )
+        self._audit: list[Message] = []
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
 
@@ -133,8 +144,7 @@ class Worker:
             in_force=self.model,
             store=self._store,
             versions=settings.versions,
-            trusted=self._trusted,
-            in_background=self._in_background,
+            vault=self._vault,
         )
 
     def _pauser(self, topic: str, partition: int) -> Callable[[bool], None]:
@@ -172,26 +182,43 @@ class Worker:
         self.metrics.observe_delays(outcome.label_delays)
 
     async def refresh_model(self) -> None:
-        """Load the newest version if this worker has no learner and something newer was cut.
+        """Bring a worker without learner up to date, then publish what is due to the audit.
 
-        Asked for by a worker with the learner as well: an idle one learns here that the store is
-        away.
+        It loads the newest version that verifies, if that is newer than the one in force. As long
+        as the newest one is refused, the one in force grows stale. The store is asked by a worker
+        with the learner as well: an idle one learns here that it is away.
         """
         newest = await self._store.newest_version()
-        if self.model.live is not None:
-            return
-        if newest is not None and newest != self.model.version:
-            try:
-                learner = await load_version(
-                    self._store, newest, self._trusted, self._in_background
-                )
-            except CheckpointCorrupt as error:
-                log.error("version %s is not used, scoring goes on with %s: %s",
-                          newest, self.model.version, error)  # fmt: skip
-                return
-            if self.model.live is None:
-                self.model.replace_snapshot(learner, newest)
-        self.model.confirm()
+        if self.model.live is None:
+            if newest is not None and newest != self.model.version:
+                good = await self._vault.newest_good(newest, self.model.version)
+                if good is not None and self.model.live is None:
+                    self.model.replace_snapshot(*good)
+            if newest is None or newest == self.model.version:
+                self.model.confirm()
+        await self._publish_audit()
+
+    def _note_refusal(self, refused: RefusedVersion) -> None:
+        version_id, reason, detail = refused
+        log.error("version %s is not used, an older one serves: %s", version_id, detail)
+        self.metrics.count_refused(reason)
+        now = self._clock.now()
+        record = AuditRecord(
+            id=f"load-{version_id}-{self._name}-{int(now * 1000)}",
+            who=self._name,
+            what="load version",
+            subject=version_id,
+            outcome="refused",
+            reason=reason,
+            detail=detail,
+            time=now,
+        )
+        self._audit.append(Message(topics.AUDIT.name, 0, SHARD_KEY, encode_json(record)))
+
+    async def _publish_audit(self) -> None:
+        due = tuple(self._audit)
+        await self._outbox.publish(due)
+        del self._audit[: len(due)]
 
     def refresh_metrics(self) -> None:
         """Bring the gauges up to date."""

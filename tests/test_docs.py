@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import Counter
 
+from models.errors import Refusal
 from stream.metrics import WorkerMetrics
 from stream.settings import PRESETS
 from stream.topics import TOPICS
@@ -143,6 +144,13 @@ def test_operations_explains_every_reason_of_a_dead_letter() -> None:
     table = text_of(OPERATIONS).partition("## Dead letters")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (both|events|labels) \|", table, re.MULTILINE)
     assert {reason for reason, _ in rows} == reasons()
+
+
+def test_operations_explains_every_reason_of_a_refused_version() -> None:
+    """Whoever is paged for a refused version looks its reason up."""
+    table = text_of(OPERATIONS).partition("### A version is refused")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert rows == [str(reason) for reason in Refusal]
 
 
 def test_settings_and_variables_that_are_named_exist() -> None:

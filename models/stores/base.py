@@ -117,9 +117,24 @@ class VersionStore(Protocol):
     """Immutable versions of the learner, newest last."""
 
     async def cut_version(
-        self, lease: Lease, position: int, version_id: str, meta: bytes, blob: bytes, keep: int
+        self,
+        lease: Lease,
+        position: int,
+        version_id: str,
+        meta: bytes,
+        blob: bytes,
+        keep: int,
+        replace: bool = False,
     ) -> None:
-        """Store a version and commit the lane's position with it, all or nothing."""
+        """Store a version and commit the lane's position with it, all or nothing.
+
+        A version of that id that is there already stays as it is, unless it was refused and its
+        owner says `replace`: then it is now the newest.
+        """
+        ...
+
+    async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
+        """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""
         ...
 
     async def newest_version(self) -> str | None:

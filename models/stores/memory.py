@@ -111,16 +111,30 @@ class MemoryStore:
         return dict(self._positions)
 
     async def cut_version(
-        self, lease: Lease, position: int, version_id: str, meta: bytes, blob: bytes, keep: int
+        self,
+        lease: Lease,
+        position: int,
+        version_id: str,
+        meta: bytes,
+        blob: bytes,
+        keep: int,
+        replace: bool = False,
     ) -> None:
         """Store a version and commit the lane's position with it, all or nothing."""
         self._check(lease)
         self._positions[lease.lane] = position
         self._states[lease.lane]["version"] = version_id.encode()
+        if replace:
+            self._versions.pop(version_id, None)
         self._versions.setdefault(version_id, (meta, blob))
         self._newest = version_id
         for extra in list(self._versions)[:-keep]:
             del self._versions[extra]
+
+    async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
+        """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""
+        await self.read_version(version_id)
+        self._versions[version_id] = (meta, blob)
 
     async def newest_version(self) -> str | None:
         """Give the id of the newest version."""

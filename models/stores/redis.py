@@ -157,14 +157,15 @@ return {found, redis.call('HGETALL', KEYS[3])}
 """
 )
 
-# ARGV: epoch, commit, position, version id, meta, blob, versions to keep, prefix of their keys.
+# ARGV: epoch, commit, position, version id, meta, blob, versions to keep, prefix of their keys,
+# '1' to replace a version of that id.
 _CUT = (
     _FENCE
     + _NEXT_COMMIT
     + """
 redis.call('HSET', KEYS[1], 'position', ARGV[3], 's:version', ARGV[4])
 local key = ARGV[8] .. ARGV[4]
-if redis.call('EXISTS', key) == 0 then
+if ARGV[9] == '1' or redis.call('EXISTS', key) == 0 then
   redis.call('HSET', key, 'meta', ARGV[5], 'blob', ARGV[6])
   redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ARGV[4])
 end
@@ -177,6 +178,13 @@ end
 return 1
 """
 )
+
+# ARGV: version id, meta, blob. Asks the list of versions and not the key: that may be what is lost.
+_RESTORE = """
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'meta', ARGV[2], 'blob', ARGV[3])
+return 1
+"""
 
 
 # What Redis answers while it can't serve: full, loading, a replica, its disk full.
@@ -341,13 +349,26 @@ class RedisStore:
         return sorted((key, key.decode().removeprefix(prefix)) for key in keys)
 
     async def cut_version(
-        self, lease: Lease, position: int, version_id: str, meta: bytes, blob: bytes, keep: int
+        self,
+        lease: Lease,
+        position: int,
+        version_id: str,
+        meta: bytes,
+        blob: bytes,
+        keep: int,
+        replace: bool = False,
     ) -> None:
         """Store a version and commit the lane's position with it, all or nothing."""
         keys = [self._lane(lease.lane), *map(self._key, ("versions", "newest", "cuts"))]
-        head = [lease.epoch, self._number(lease), position]
-        arguments = [*head, version_id, meta, blob, keep, self._key("version:")]
+        head = [lease.epoch, self._number(lease), position, version_id, meta, blob, keep]
+        arguments = [*head, self._key("version:"), int(replace)]
         await self._fenced(lease, _CUT, keys, arguments)
+
+    async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
+        """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""
+        keys = [self._key(f"version:{version_id}"), self._key("versions")]
+        if not await self._run(_RESTORE, keys, [version_id, meta, blob]):
+            raise await self._unknown(version_id)
 
     async def newest_version(self) -> str | None:
         """Give the id of the newest version."""
@@ -372,12 +393,15 @@ class RedisStore:
     async def _version_fields(self, version_id: str, *fields: str) -> list[bytes]:
         values = await self._call(self._redis.hmget, self._key(f"version:{version_id}"), fields)
         if None in values:
-            known = ", ".join((await self.version_ids())[:10]) or "none yet"
-            raise UnknownVersion(f"there is no version {version_id!r}; there are: {known}")
+            raise await self._unknown(version_id)
         return cast("list[bytes]", values)
 
     async def _scan(self, pattern: str) -> list[bytes]:
         return [key async for key in self._redis.scan_iter(match=pattern)]
+
+    async def _unknown(self, version_id: str) -> UnknownVersion:
+        known = ", ".join((await self.version_ids())[:10]) or "none yet"
+        return UnknownVersion(f"there is no version {version_id!r}; there are: {known}")
 
     def _key(self, name: str) -> str:
         return self._prefix + name

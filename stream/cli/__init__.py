@@ -8,7 +8,7 @@
     tail        driftline tail
     evaluate    driftline evaluate
     replay      driftline replay
-    versions    driftline versions list | show | export
+    versions    driftline versions list | show | verify | export
     reconcile   driftline reconcile
     worker      driftline worker
     demo        driftline demo | simulate

@@ -77,5 +77,9 @@ def _summary(settings: Settings, pipeline: str) -> Table:
     table.add_row("features", f"{len(event.features)}: {features}")
     table.add_row("labels", f"id {label.id}, value {label.value}, time {label.time or 'of Kafka'}")
     table.add_row("model", f"{settings.model.task}, {settings.model.pipeline}: {pipeline}")
+    ring = settings.versions.key_ring()
+    signed = "not signed" if ring is None else f"signed by {ring.signing_id}"
+    others = f", also accepted: {', '.join(ring.ids[1:])}" if ring and ring.ids[1:] else ""
+    table.add_row("versions", signed + others)
     table.add_row("labels wait", f"{settings.join.ttl / 86_400:g} d at most")
     return table

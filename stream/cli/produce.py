@@ -129,8 +129,8 @@ def produce(
 
 def schedule_of(settings: Settings, delay: str, delay_events: int | None) -> Any:
     """Build the schedule that the label options describe; say so when they can't be."""
+    from stream.durations import parse_duration
     from stream.schedule import label_schedule
-    from stream.settings import parse_duration
 
     try:
         delay_s = float(parse_duration(delay))  # type: ignore[arg-type]

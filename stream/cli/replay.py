@@ -1,8 +1,9 @@
-"""`driftline replay`: rebuild the model from the log, and prove a version equal."""
+"""`driftline replay`: rebuild the model from the log, prove a version equal, or replace it."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +14,9 @@ from stream.cli.evaluate import metrics_table
 
 if TYPE_CHECKING:
     from models.learner import Learner
+    from models.stores.redis import RedisStore
     from stream.settings import Settings
+    from stream.vault import Verdict
 
 
 def replay(
@@ -30,12 +33,28 @@ def replay(
             "fingerprints. Needs Redis.",
         ),
     ] = None,
+    store: Annotated[
+        bool,
+        typer.Option(
+            "--store",
+            help="If the stored version does not verify, put the rebuilt one in its place, signed.",
+        ),
+    ] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write what was rebuilt to FILE, as `driftline versions export` does.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fold the examples topic from its beginning into a fresh learner, as the worker did.
 
-    Writes nothing anywhere. The same log gives the same fingerprint, whenever and wherever it is
-    replayed; with --version the exit code is 1 where it does not.
+    Writes nothing without --store or --out. The same log gives the same fingerprint, whenever and
+    wherever it is replayed; with --version the exit code is 1 where it does not, or where the
+    stored version does not verify and is not replaced.
 
     For example:
 
@@ -44,31 +63,83 @@ def replay(
       driftline replay -c fraud --to-position 45312
 
       driftline replay -c fraud --version latest
+
+      driftline replay -c fraud --version v1-45312 --store
     """
-    from stream.cli.store import ask_store, read_meta
+    from models.checkpoint import parse_id
+    from stream.cli.store import ask_store
+    from stream.cli.versions import check_free
     from stream.learners import new_learner
 
     settings = load(config)
-    if version is not None and to_position is not None:
-        raise CommandError("--version has a position of its own: leave --to-position out")
-    meta = None
+    _check_options(version, to_position, store=store)
+    if file is not None:
+        check_free(file, "choose another name")
+    verdict, lineage = None, 1
     if version is not None:
-        meta = ask_store(settings, lambda store: read_meta(store, version))
-        to_position = meta.position
-    learner = new_learner(settings, lineage=meta.lineage if meta is not None else 1)
+        verdict = ask_store(settings, lambda redis: _examine(redis, settings, version))
+        lineage, to_position = parse_id(verdict.version_id)
+    learner = new_learner(settings, lineage=lineage)
     started = time.perf_counter()
     _fold(settings, learner, to_position, quiet=as_json)
     seconds = time.perf_counter() - started
     report = _report(learner, seconds)
-    if meta is not None:
-        report["expected"] = meta.fingerprint
-        report["equal"] = meta.fingerprint == report["fingerprint"]
+    if verdict is not None:
+        report |= _compared(verdict, report["fingerprint"])
+    refused = report.get("refused") is not None
+    if file is not None or (store and refused):
+        report["written"] = _keep(settings, learner, file, store=store and refused)
     if as_json:
         print_json(report)
     else:
         _print(report)
-    if not report.get("equal", True):
+    if report.get("equal") is False or (refused and not store):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _check_options(version: str | None, to_position: int | None, *, store: bool) -> None:
+    if version is not None and to_position is not None:
+        raise CommandError("--version has a position of its own: leave --to-position out")
+    if store and version is None:
+        raise CommandError("--store needs --version: the one to replace if it does not verify")
+
+
+async def _examine(store: RedisStore, settings: Settings, version: str) -> Verdict:
+    from stream.cli.store import examine_version, resolve_version
+
+    return await examine_version(store, settings, await resolve_version(store, version), load=True)
+
+
+def _compared(verdict: Verdict, fingerprint: str) -> dict[str, Any]:
+    """Compare with the stored version; what is refused proves nothing, equal or not."""
+    if verdict.refusal is not None or verdict.meta is None:
+        return {"refused": str(verdict.refusal), "expected": None, "equal": None}
+    expected = verdict.meta.fingerprint
+    return {"refused": None, "expected": expected, "equal": expected == fingerprint}
+
+
+def _keep(settings: Settings, learner: Learner, file: Path | None, *, store: bool) -> list[str]:
+    """Seal what was rebuilt; write it to the file and to the place of the stored version."""
+    from models import checkpoint
+    from models.checkpoint import CutReason
+    from stream.cli.store import ask_store
+    from stream.cli.versions import write_version
+
+    meta, blob = checkpoint.encode(
+        learner,
+        parent=None,
+        libraries=checkpoint.libraries(),
+        cut_time=time.time(),
+        reason=CutReason.REBUILT,
+    )
+    data = checkpoint.seal(meta, blob, settings.versions.key_ring())
+    written = []
+    if file is not None:
+        written += [str(file), str(write_version(file, data, blob))]
+    if store:
+        ask_store(settings, lambda redis: redis.restore_version(meta.id, data, blob))
+        written.append(f"version {meta.id} in Redis")
+    return written
 
 
 def _fold(settings: Settings, learner: Learner, to_position: int | None, *, quiet: bool) -> None:
@@ -114,7 +185,9 @@ def _print(report: dict[str, Any]) -> None:
         f"{report['examples_per_s']:,.0f} examples/s"
     )
     console.print(f"fingerprint {report['fingerprint']}")
-    if "equal" in report:
+    if report.get("refused") is not None:
+        console.print(f"the stored version is refused: {report['refused']}", markup=False)
+    elif "equal" in report:
         if report["equal"]:
             console.print("equal to the stored version", style="green")
         else:
@@ -123,4 +196,6 @@ def _print(report: dict[str, Any]) -> None:
                 "seed, a library or PYTHONHASHSEED another than the worker's?",
                 style="red",
             )
+    if "written" in report:
+        console.print(f"written: {', '.join(report['written'])}", style="green")
     console.print(metrics_table(report["metrics"]))

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from models.checkpoint import VersionMeta
     from models.stores.redis import RedisStore
     from stream.settings import Settings
+    from stream.vault import Verdict
 
 T = TypeVar("T")
 LATEST = "latest"
@@ -50,8 +50,21 @@ async def resolve_version(store: RedisStore, version_id: str) -> str:
     return newest
 
 
-async def read_meta(store: RedisStore, version_id: str) -> VersionMeta:
-    """Read what is known of a version; `latest` is the newest."""
-    from models.checkpoint import decode_meta
+async def examine_version(
+    store: RedisStore, settings: Settings, version_id: str, *, load: bool = False
+) -> Verdict:
+    """Read a version and check it; with `load` also that it restores to what it was."""
+    from models import checkpoint
+    from models.errors import Refusal, UnknownVersion
+    from models.pipelines import trusted_modules
+    from stream.vault import LOST, Verdict, examine
 
-    return decode_meta(await store.read_meta(await resolve_version(store, version_id)))
+    try:
+        data, blob = await store.read_version(version_id)
+    except UnknownVersion:
+        if version_id not in await store.version_ids():
+            raise
+        lost = checkpoint.refusal(version_id, LOST, Refusal.MISSING)
+        return Verdict(version_id, None, None, lost)
+    trusted = trusted_modules(settings.model.pipeline) if load else None
+    return examine(version_id, data, blob, settings.versions.key_ring(), trusted=trusted)

@@ -1,23 +1,26 @@
-"""`driftline versions`: what versions of the model there are, and taking one away."""
+"""`driftline versions`: what versions there are, whether they verify, and taking one away."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from stream.cli.common import ConfigOption, JsonOption, load, out, print_json
+from stream.cli.errors import EXIT_FAILED, CommandError
 from stream.cli.evaluate import metrics_table
-from stream.cli.store import ask_store, read_meta, resolve_version
+from stream.cli.store import ask_store, examine_version, resolve_version
 
 if TYPE_CHECKING:
     from models.checkpoint import VersionMeta
     from models.stores.redis import RedisStore
+    from stream.settings import Settings
+    from stream.vault import Verdict
 
-app = typer.Typer(no_args_is_help=True, help="List, show and export versions of the model.")
+app = typer.Typer(no_args_is_help=True, help="List, show, verify and export versions of the model.")
 
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Such as v1-45312, or latest for the newest.")
@@ -26,38 +29,24 @@ IdArgument = Annotated[
 
 @app.command("list")
 def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List the kept versions, newest first.
+    """List the kept versions, newest first, and who signed them.
+
+    All is checked that can be without loading them; `driftline versions verify` checks the rest.
 
     Example: driftline versions list -c fraud
     """
-    import msgspec
-
-    metas = ask_store(load(config), _all_metas)
+    settings = load(config)
+    verdicts = ask_store(settings, lambda store: _examine_all(store, settings))
     if as_json:
-        print_json([msgspec.to_builtins(meta) for meta in metas])
+        print_json([_report(verdict) for verdict in verdicts])
         return
     table = Table(box=None)
-    for title in (
-        "version",
-        "cut",
-        "why",
-        "learned",
-        "size",
-        "metrics, last window",
-        "fingerprint",
-    ):
+    for title in ("version", "cut", "why", "learned", "size", "metrics, last window",
+                  "fingerprint", "verifies"):  # fmt: skip
         table.add_column(title, justify="right" if title in ("learned", "size") else "left")
-    for meta in metas:
-        table.add_row(
-            meta.id,
-            _when(meta.cut_time),
-            str(meta.reason),
-            f"{meta.n_learned:,}",
-            f"{meta.n_bytes / 1024:,.0f} kB",
-            _in_short(meta),
-            meta.fingerprint,
-        )
-    out().print(table if metas else "no version has been cut yet")
+    for verdict in verdicts:
+        table.add_row(verdict.version_id, *_in_short(verdict.meta), _sentence(verdict, settings))
+    out().print(table if verdicts else "no version has been cut yet")
 
 
 @app.command(no_args_is_help=True)
@@ -66,11 +55,13 @@ def show(version: IdArgument, config: ConfigOption = None, as_json: JsonOption =
 
     Example: driftline versions show latest -c fraud
     """
-    import msgspec
-
-    meta = ask_store(load(config), lambda store: read_meta(store, version))
+    settings = load(config)
+    verdict = ask_store(settings, lambda store: _examine(store, settings, version))
+    meta = verdict.meta
+    if meta is None:
+        raise verdict.refusal or AssertionError("neither metadata nor a reason")
     if as_json:
-        print_json(msgspec.to_builtins(meta))
+        print_json(_report(verdict))
         return
     table = Table(show_header=False, box=None)
     for name in ("id", "parent", "position", "n_learned", "reason", "task", "pipeline"):
@@ -80,8 +71,31 @@ def show(version: IdArgument, config: ConfigOption = None, as_json: JsonOption =
         table.add_row(name, str(getattr(meta, name)))
     libraries = ", ".join(f"{name} {release}" for name, release in meta.libraries.items())
     table.add_row("libraries", libraries)
+    table.add_row("verifies", _sentence(verdict, settings))
     out().print(table)
+    if verdict.refusal is not None:
+        out().print(str(verdict.refusal), style="red", markup=False)
     out().print(metrics_table(meta.metrics))
+
+
+@app.command()
+def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check every kept version as a worker would: signature, content, libraries, fingerprint.
+
+    Each is loaded and predicts its probes again. The exit code is 1 if any would be refused.
+
+    Example: driftline versions verify -c fraud
+    """
+    settings = load(config)
+    verdicts = ask_store(settings, lambda store: _examine_all(store, settings, loaded=True))
+    if as_json:
+        print_json([_report(verdict) for verdict in verdicts])
+    else:
+        for verdict in verdicts:
+            said = verdict.refusal or f"version {verdict.version_id} verifies"
+            out().print(f"{_sentence(verdict, settings)}: {said}", markup=False)
+    if any(verdict.refusal is not None for verdict in verdicts):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command(no_args_is_help=True)
@@ -93,8 +107,8 @@ def export(
 ) -> None:
     """Write a verified version to FILE, and what is known of it to FILE.json.
 
-    Nothing is written unless the checksum, the libraries and the fingerprint are right. Load it
-    in Python, with the same checks, with:
+    Nothing is written unless the signature, the libraries and the fingerprint are right. Load it
+    in Python, with the same checks (argument `keys`: also of the signature), with:
 
       from stream.learners import load_exported
 
@@ -102,37 +116,99 @@ def export(
 
     Example: driftline versions export latest model.driftline -c fraud
     """
-    from models import checkpoint
     from models.pipelines import trusted_modules
-    from stream.cli.errors import CommandError
-    from stream.learners import metadata_file
+    from stream.vault import examine
 
     settings = load(config)
+    if not force:
+        check_free(file, "choose another name, or use --force")
+    version_id, data, blob = ask_store(settings, lambda store: _read(store, version))
+    verdict = examine(
+        version_id,
+        data,
+        blob,
+        settings.versions.key_ring(),
+        trusted=trusted_modules(settings.model.pipeline),
+    )
+    if verdict.refusal is not None:
+        raise verdict.refusal
+    beside = write_version(file, data, blob)
+    said = f"{version_id} ({_sentence(verdict, settings)})"
+    out().print(f"{said}: {file} ({len(blob):,} bytes) and {beside}")
+
+
+def check_free(file: Path, advice: str) -> None:
+    """Refuse to overwrite an exported version."""
+    from stream.learners import metadata_file
+
+    existing = [str(path) for path in (file, metadata_file(file)) if path.exists()]
+    if existing:
+        raise CommandError(f"{' and '.join(existing)} exists: {advice}")
+
+
+def write_version(file: Path, data: bytes, blob: bytes) -> Path:
+    """Write a version to files that `load_exported` loads; give the name of the second."""
+    from stream.learners import metadata_file
+
     beside = metadata_file(file)
-    existing = [str(path) for path in (file, beside) if path.exists()]
-    if existing and not force:
-        raise CommandError(f"{' and '.join(existing)} exists: choose another name, or use --force")
-    data, blob = ask_store(settings, lambda store: _read(store, version))
-    meta = checkpoint.decode_meta(data)
-    checkpoint.decode(meta, blob, trusted_modules=trusted_modules(settings.model.pipeline))
     file.write_bytes(blob)
     beside.write_bytes(data)
-    out().print(f"{meta.id}: {file} ({meta.n_bytes:,} bytes) and {beside}")
+    return beside
 
 
-async def _read(store: RedisStore, version: str) -> tuple[bytes, bytes]:
-    return await store.read_version(await resolve_version(store, version))
+async def _read(store: RedisStore, version: str) -> tuple[str, bytes, bytes]:
+    version_id = await resolve_version(store, version)
+    return version_id, *await store.read_version(version_id)
 
 
-async def _all_metas(store: RedisStore) -> list[VersionMeta]:
-    return [await read_meta(store, version_id) for version_id in await store.version_ids()]
+async def _examine(store: RedisStore, settings: Settings, version: str) -> Verdict:
+    return await examine_version(store, settings, await resolve_version(store, version))
+
+
+async def _examine_all(
+    store: RedisStore, settings: Settings, *, loaded: bool = False
+) -> list[Verdict]:
+    ids = await store.version_ids()
+    return [await examine_version(store, settings, each, load=loaded) for each in ids]
+
+
+def _report(verdict: Verdict) -> dict[str, Any]:
+    import msgspec
+
+    known = {} if verdict.meta is None else msgspec.to_builtins(verdict.meta)
+    refusal = verdict.refusal
+    return {
+        **known,
+        "id": verdict.version_id,
+        "key": verdict.key,
+        "refused": None if refusal is None else str(refusal.reason),
+        "detail": None if refusal is None else str(refusal),
+    }
+
+
+def _sentence(verdict: Verdict, settings: Settings) -> str:
+    if verdict.refusal is not None:
+        return f"REFUSED ({verdict.refusal.reason})"
+    if verdict.key is None:
+        return "not signed"
+    unchecked = "" if settings.versions.key_ring() else ", not checked: versions.keys is not set"
+    return f"signed by {verdict.key}{unchecked}"
 
 
 def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _in_short(meta: VersionMeta) -> str:
+def _in_short(meta: VersionMeta | None) -> tuple[str, ...]:
+    if meta is None:
+        return ("?",) * 6
     rolling = meta.metrics.get("rolling", {})
     shown = ("accuracy", "roc_auc", "pr_auc", "macro_f1", "mae", "r2")
-    return ", ".join(f"{name} {rolling[name]:.3f}" for name in shown if name in rolling)
+    return (
+        _when(meta.cut_time),
+        str(meta.reason),
+        f"{meta.n_learned:,}",
+        f"{meta.n_bytes / 1024:,.0f} kB",
+        ", ".join(f"{name} {rolling[name]:.3f}" for name in shown if name in rolling),
+        meta.fingerprint,
+    )

@@ -60,12 +60,22 @@ def worker(
     from stream.learners import check_learner
 
     check_learner(settings)
+    warn_if_unsigned(settings)
     ask_store(settings, lambda store: store.newest_version())
     created = [state.name for state in create_topics(settings) if state.created]
     if created:
         logging.getLogger("driftline").info("created topics: %s", ", ".join(created))
     with tempfile.TemporaryDirectory(prefix="driftline-faust-") as datadir:
         _run(settings, datadir, level)
+
+
+def warn_if_unsigned(settings: Settings) -> None:
+    """Say once that versions prove nothing about who wrote them, where there is no key."""
+    if settings.versions.key_ring() is None:
+        logging.getLogger("driftline").warning(
+            "versions are not signed: whoever can write to Redis can replace the model. "
+            "versions.keys or versions.keys_file signs them"
+        )
 
 
 def _run(settings: Settings, datadir: str, level: int) -> None:

@@ -300,7 +300,7 @@ def cut(application: Application, learner) -> None:
 
     async def do(store: RedisStore) -> None:
         lease = await store.acquire("learn.0")
-        data = checkpoint.encode_meta(meta)
+        data = checkpoint.seal(meta, blob, application.settings.versions.key_ring())
         await store.cut_version(lease, learner.position, meta.id, data, blob, 10)
 
     application.store(do)

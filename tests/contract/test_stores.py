@@ -179,10 +179,36 @@ def test_versions_are_immutable_and_the_oldest_are_dropped(run: Any) -> None:
         assert await store.version_ids() == ["v1-30", "v1-20"]
         await store.cut_version(lane, 30, "v1-30", b"other", b"other", 2)
         assert await store.read_version("v1-30") == (b"m30", b"\x0030")
+        with pytest.raises(UnknownVersion, match="v1-30, v1-20"):
+            await store.restore_version("v1-10", b"m", b"b")
         assert await store.read_meta("v1-20") == b"m20"
         with pytest.raises(UnknownVersion, match="v1-30, v1-20"):
             await store.read_version("v1-10")
         again: Lease = await store.acquire("learn.0")
         assert (again.position, again.state["version"]) == (30, b"v1-30")
+
+    run(body)
+
+
+def test_a_refused_version_is_replaced(run: Any) -> None:
+    """By its owner at the next cut, which makes it the newest; by hand in its place."""
+
+    async def body(store: Store) -> None:
+        lane = await store.acquire("learn.0")
+        for n in (10, 20, 30):
+            await store.cut_version(lane, n, f"v1-{n}", b"m%d" % n, b"%d" % n, 3)
+        await store.cut_version(lane, 20, "v1-20", b"again", b"\x00again", 3, replace=True)
+        assert await store.newest_version() == "v1-20"
+        assert await store.version_ids() == ["v1-20", "v1-30", "v1-10"]
+        assert await store.read_version("v1-20") == (b"again", b"\x00again")
+        await store.restore_version("v1-10", b"rebuilt", b"\x00rebuilt")
+        assert await store.read_version("v1-10") == (b"rebuilt", b"\x00rebuilt")
+        assert await store.version_ids() == ["v1-20", "v1-30", "v1-10"]
+        assert await store.newest_version() == "v1-20"
+        fresh = await store.acquire("learn.0")
+        with pytest.raises(CheckpointConflict):
+            await store.cut_version(lane, 9, "v1-20", b"stale", b"stale", 3, replace=True)
+        assert await store.read_meta("v1-20") == b"again"
+        assert fresh.position == 20
 
     run(body)

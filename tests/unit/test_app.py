@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import CheckpointConflict, LearnFailed, StoreUnavailable
+from models.errors import CheckpointConflict, CheckpointLost, LearnFailed, StoreRefused
 from stream.app import EXIT_FAILED, EXIT_FENCED, _fail
 from stream.lane import RecordsMissing
-from stream.outbox import PublishFailed
+from stream.outbox import PublishRefused
 
 
 @pytest.mark.parametrize(
     ("error", "status", "has_stack"),
     [
         (CheckpointConflict("lane score.0 has a new owner"), EXIT_FENCED, False),
-        (StoreUnavailable("Redis: gone"), EXIT_FAILED, False),
-        (PublishFailed("Kafka did not take 3 records"), EXIT_FAILED, False),
+        (CheckpointLost("Redis was emptied"), EXIT_FAILED, False),
+        (StoreRefused("Redis: unknown command"), EXIT_FAILED, False),
+        (PublishRefused("Kafka refuses 3 records"), EXIT_FAILED, False),
         (RecordsMissing("some are missing"), EXIT_FAILED, False),
         (LearnFailed("River raised"), EXIT_FAILED, True),
         (AssertionError("a bug"), EXIT_FAILED, True),

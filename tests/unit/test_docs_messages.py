@@ -15,8 +15,10 @@ from models.checkpoint import VersionMeta, decode_meta
 from models.types import Direction, DriftKind, DriftLevel, DriftSignal, Example, Task
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.messages import (
+    AuditRecord,
     DeadLetter,
     Decision,
+    decode_audit,
     decode_dead_letter,
     decode_decision,
     decode_example,
@@ -39,6 +41,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "examples": get_type_hints(Example),
     "drift": DRIFT,
     "versions": NOTICE | get_type_hints(VersionMeta),
+    "audit": get_type_hints(AuditRecord),
     "dead-letters": get_type_hints(DeadLetter),
 }
 
@@ -109,6 +112,8 @@ def test_the_examples_decode() -> None:
     assert json.loads(encode_json(decode_example(json.dumps(record).encode()))) == record
     letter = example("dead-letters")
     assert json.loads(encode_json(decode_dead_letter(json.dumps(letter).encode()))) == letter
+    audit = example("audit")
+    assert json.loads(encode_json(decode_audit(json.dumps(audit).encode()))) == audit
     assert decode_meta(json.dumps(example("versions")).encode()).id == "v1-39298"
     drift = example("drift")
     assert drift["id"] == f"1-{drift['position']}-{drift['what']}-{drift['level']}"

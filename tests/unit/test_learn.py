@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from models import checkpoint
+from models.errors import Refusal
 from models.learner import Learner
 from models.stores.memory import MemoryStore
 from models.types import Example
@@ -18,10 +19,14 @@ from stream.messages import encode_json
 from stream.ports import Outcome
 from stream.scorer import ModelInForce
 from stream.settings import Settings
+from stream.vault import RefusedVersion, Vault
 
 SETTINGS = Settings(
     event={"features": {"x": {}}}, versions={"every_n": 10, "interval": 1e9, "keep": 5}
 )
+
+
+TOLD: list[RefusedVersion] = []
 
 
 class FakeRecord(NamedTuple):
@@ -58,8 +63,7 @@ def handler(store: MemoryStore) -> LearnHandler:
         in_force=ModelInForce(lambda: new_learner(SETTINGS), lambda: 0.0, 60.0),
         store=store,
         versions=SETTINGS.versions,
-        trusted=(),
-        in_background=at_once,
+        vault=Vault(store, keys=None, trusted=(), in_background=at_once, tell=TOLD.append),
     )
 
 
@@ -72,7 +76,7 @@ async def learn(store: MemoryStore, batches: list[tuple[int, int]]) -> list[Outc
         outcomes.append(await lane.absorb(records(start, end), start, now=0.0))
         for cut in outcomes[-1].cuts:
             await store.cut_version(
-                lease, cut.position, cut.version_id, cut.meta, cut.blob, cut.keep
+                lease, cut.position, cut.version_id, cut.meta, cut.blob, cut.keep, cut.replace
             )
     return outcomes
 
@@ -89,9 +93,7 @@ def test_versions_by_count_are_cut_at_the_same_places_whatever_the_batches(
         store = MemoryStore(ttl=1.0)
         await learn(store, batches)
         assert await store.version_ids() == ["v1-30", "v1-20", "v1-10"]
-        metas = [
-            checkpoint.decode_meta(await store.read_meta(v)) for v in await store.version_ids()
-        ]
+        metas = [checkpoint.peek(await store.read_meta(v))[0] for v in await store.version_ids()]
         assert [m.n_learned for m in metas] == [30, 20, 10]
         assert [m.parent for m in metas] == ["v1-20", "v1-10", None]
         twin = new_learner(SETTINGS)
@@ -108,18 +110,26 @@ def checkpoint_example(record: FakeRecord) -> Example:
     return decode_example(record.value)
 
 
-def test_a_version_that_does_not_verify_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
-    """The previous good one is used, the lane goes back to its place, and the log says why."""
+def test_a_version_that_does_not_verify_is_passed_over() -> None:
+    """The previous good one is used, the lane goes back to its place, and it is told once."""
 
     async def run() -> None:
+        TOLD.clear()
         store = MemoryStore(ttl=1.0)
         await learn(store, [(0, 30)])
-        meta, blob = store._versions["v1-30"]
-        store._versions["v1-30"] = (meta, blob[:50] + bytes([blob[50] ^ 1]) + blob[51:])
+        meta, blob = await store.read_version("v1-30")
+        damaged = blob[:50] + bytes([blob[50] ^ 1]) + blob[51:]
+        await store.restore_version("v1-30", meta, damaged)
         lane = handler(store)
-        assert await lane.open(await store.acquire("learn.0")) == 20
-        assert "v1-30" in caplog.text
-        await lane.absorb(records(20, 30), 20, now=0.0)
+        lease = await store.acquire("learn.0")
+        assert await lane.open(lease) == 20
+        assert [(told.version_id, told.reason) for told in TOLD] == [("v1-30", Refusal.DAMAGED)]
+        again = await lane.absorb(records(20, 30), 20, now=0.0)
+        # It is cut again at the same place, and this time it has to be stored.
+        (cut,) = again.cuts
+        assert (cut.version_id, cut.replace) == ("v1-30", True)
+        await store.cut_version(lease, 30, cut.version_id, cut.meta, cut.blob, 5, cut.replace)
+        assert await handler(store).open(await store.acquire("learn.0")) == 30
         undisturbed = new_learner(SETTINGS)
         undisturbed.absorb([checkpoint_example(r) for r in records(0, 30)], list(range(30)))
         assert lane.learner is not None

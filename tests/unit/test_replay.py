@@ -69,6 +69,7 @@ def test_an_exported_version_loads(tmp_path) -> None:
     from models import checkpoint
     from models.checkpoint import CutReason
     from models.errors import CheckpointCorrupt
+    from models.sealing import KeyRing
 
     learner = replayed([log_of(50)])
     meta, blob = checkpoint.encode(
@@ -80,9 +81,13 @@ def test_an_exported_version_loads(tmp_path) -> None:
     )
     file = tmp_path / "model"
     file.write_bytes(blob)
-    metadata_file(file).write_bytes(checkpoint.encode_meta(meta))
+    ours, others = KeyRing.parse("k1:" + 32 * "x"), KeyRing.parse("k1:" + 32 * "y")
+    metadata_file(file).write_bytes(checkpoint.seal(meta, blob, ours))
 
-    assert load_exported(file).fingerprint() == learner.fingerprint()
+    for keys in (None, ours):
+        assert load_exported(file, keys=keys).fingerprint() == learner.fingerprint()
+    with pytest.raises(CheckpointCorrupt, match="not what the key 'k1' signed"):
+        load_exported(file, keys=others)
     file.write_bytes(blob[:-1] + b"x")
     with pytest.raises(CheckpointCorrupt):
         load_exported(file)

@@ -27,6 +27,7 @@ COMMANDS = [
     "replay",
     "versions list",
     "versions show",
+    "versions verify",
     "versions export",
     "reconcile",
 ]
