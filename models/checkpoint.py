@@ -37,6 +37,7 @@ class CutReason(StrEnum):
     COUNT = "count"
     TIME = "time"
     STOP = "stop"
+    RECOVERY = "recovery"
 
 
 class VersionMeta(msgspec.Struct, frozen=True, kw_only=True):

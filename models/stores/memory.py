@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from models.errors import CheckpointConflict, UnknownVersion
 from models.stores.base import Claimed, Claims, Lease, NewPending, generation_end, generation_of
@@ -23,6 +23,26 @@ class MemoryStore:
         self._versions: dict[str, tuple[bytes, bytes]] = {}
         self._newest: str | None = None
         self._fields: dict[int, list[str]] = {}
+        self._birth: bytes | None = None
+
+    async def birth(self) -> bytes | None:
+        """Give the birth record."""
+        return self._birth
+
+    async def bear(self, record: bytes) -> bytes:
+        """Write the birth record if there is none; give the one in force."""
+        if self._birth is None:
+            self._birth = record
+        return self._birth
+
+    async def start_over(self, lanes: Iterable[str], epoch: int) -> None:
+        """Drop everything but the versions, the birth record first."""
+        self._birth = None
+        self._epochs = dict.fromkeys(lanes, epoch)
+        for kept in (self._positions, self._states, self._watermarks, self._pending):
+            kept.clear()
+        self._claims.clear()
+        self._fields.clear()
 
     async def acquire(self, lane: str) -> Lease:
         """Take the lane over: raise its epoch, and give its position and state."""

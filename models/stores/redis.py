@@ -2,6 +2,7 @@
 
 Keys, all in one hash slot through the `{app}` tag:
 
+- `{app}:born`: the birth record; without it the store has lost what it held
 - `{app}:lane:<lane>`: hash; `epoch`, `position`, and the lane's state under `s:<key>`
 - `{app}:watermarks`: hash of lane -> event time; idle lanes are absent
 - `{app}:pending:<g>` and `{app}:claims:<g>`: hashes of event id -> record, one pair a generation
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import redis.asyncio
@@ -179,6 +180,25 @@ class RedisStore:
         self._prefix = f"{{{app}}}:"
         self._ttl = ttl
         self._scripts: dict[str, Any] = {}
+
+    async def birth(self) -> bytes | None:
+        """Give the birth record."""
+        return cast("bytes | None", await self._call(self._redis.get(self._key("born"))))
+
+    async def bear(self, record: bytes) -> bytes:
+        """Write the birth record if there is none; give the one in force."""
+        await self._call(self._redis.set(self._key("born"), record, nx=True))
+        return cast(bytes, await self.birth())
+
+    async def start_over(self, lanes: Iterable[str], epoch: int) -> None:
+        """Drop everything but the versions, the birth record first."""
+        await self._call(self._redis.delete(self._key("born")))
+        for pattern in ("lane:*", "pending:*", "claims:*", "watermarks", "generations", "fields"):
+            keys = await self._call(_collect(self._redis.scan_iter(match=self._key(pattern))))
+            for start in range(0, len(keys), 1000):
+                await self._call(self._redis.unlink(*keys[start : start + 1000]))
+        for lane in lanes:
+            await self._call(self._redis.hset(self._lane(lane), "epoch", str(epoch)))
 
     async def acquire(self, lane: str) -> Lease:
         """Take the lane over: raise its epoch, and give its position and state."""

@@ -13,6 +13,7 @@ import typer
 
 from stream.cli.common import ConfigOption, load
 from stream.cli.errors import CommandError
+from stream.cli.recover import birth_record
 from stream.cli.store import ask_store
 from stream.cli.topics import create_topics
 
@@ -47,6 +48,9 @@ def worker(
     flight. Metrics and probes are at http://127.0.0.1:9464/metrics, /healthz and /readyz
     (worker.http_host, worker.http_port).
 
+    Exit status: 0 stopped; 1 failed; 4 its lanes went to another worker; 5 Redis has lost this
+    application's state, see driftline recover.
+
     Example: driftline worker --config fraud
     """
     settings = load(config)
@@ -59,12 +63,32 @@ def worker(
     from stream.learners import check_learner
 
     check_learner(settings)
-    ask_store(settings, lambda store: store.newest_version())
+    birth = ask_store(settings, lambda store: store.birth())
     created = [state.name for state in create_topics(settings) if state.created]
     if created:
         logging.getLogger("driftline").info("created topics: %s", ", ".join(created))
+    if birth is None:
+        _be_born(settings)
     with tempfile.TemporaryDirectory(prefix="driftline-faust-") as datadir:
         _run(settings, datadir, level)
+
+
+def _be_born(settings: Settings) -> None:
+    """Write the birth record of a new application; refuse where an old one lost its own.
+
+    Raises
+    ------
+    StateLost
+        When Kafka shows that the application has lived before.
+    """
+    from stream.birth import no_birth_record
+    from stream.kafka_group import traces
+
+    found = traces(settings)
+    # Asked again after: another worker may have begun this life while we looked.
+    if found and ask_store(settings, lambda store: store.birth()) is None:
+        raise no_birth_record(settings.app, found)
+    ask_store(settings, lambda store: store.bear(birth_record()))
 
 
 def _run(settings: Settings, datadir: str, level: int) -> None:
