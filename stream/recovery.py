@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -44,12 +44,11 @@ from stream.messages import (
     encode_json,
     encode_pending,
 )
-from stream.ports import Record
+from stream.ports import Ends, LogReader, LogRecord
 from stream.replay import fold
 from stream.runs import Runs, windows
 from stream.settings import Settings
 
-Ends = Mapping[int, tuple[int, int]]
 STORE_BATCH = 2_000
 WINDOW_GAP_MAX = 20_000
 """Records that are cheaper to read over than to seek past: about one fetch."""
@@ -65,24 +64,6 @@ NEVER_TAKEN = "events and labels that were removed before a worker took them"
 
 class RecoveryImpossible(Exception):
     """The logs and the configuration do not belong together; the message says how it shows."""
-
-
-class LogRecord(Record, Protocol):
-    """A record, and where it stands."""
-
-    partition: int
-
-
-class LogReader(Protocol):
-    """What is asked of Kafka: `stream.kafka_log.Log`, or a log in memory."""
-
-    def ends(self, topic: str) -> dict[int, tuple[int, int]]:
-        """Tell the first offset and the end offset of each partition."""
-        ...
-
-    def read(self, topic: str, ends: Ends | None = None) -> Iterator[Sequence[Any]]:
-        """Read a topic, or these ranges of it, in batches of one partition."""
-        ...
 
 
 class _DecisionOrigin(msgspec.Struct, gc=False):

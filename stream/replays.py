@@ -23,6 +23,7 @@ import msgspec
 from stream import topics
 from stream.dead_letters import REPLAY_HEADER, Letter, Origin
 from stream.messages import SCHEMA, encode_json
+from stream.ports import LogReader
 
 INTENDED = "intended"
 PUBLISHED = "published"
@@ -47,16 +48,6 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 decode_replay = msgspec.json.Decoder(Replay).decode
-
-
-class Reader(Protocol):
-    """What is asked of Kafka: `stream.kafka_log.Log`, or a log in memory."""
-
-    def read(
-        self, topic: str, ends: Mapping[int, tuple[int, int]] | None = None
-    ) -> Iterator[Sequence[Any]]:
-        """Read a topic, or these ranges of it, in batches of one partition."""
-        ...
 
 
 class Writer(Protocol):
@@ -158,7 +149,7 @@ class Replayer:
         self,
         app: str,
         *,
-        reader: Reader,
+        reader: LogReader,
         writer: Writer,
         book: ReplayBook,
         ends: Mapping[str, Mapping[int, tuple[int, int]]],

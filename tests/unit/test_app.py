@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.errors import CheckpointConflict, LearnFailed, StoreUnavailable
-from stream.app import EXIT_FAILED, EXIT_FENCED, _fail
+from stream.app import EXIT_FAILED, EXIT_FENCED, EXIT_STATE_LOST, _fail
+from stream.birth import StateLost
 from stream.lane import RecordsMissing
 from stream.outbox import PublishFailed
 
@@ -14,6 +15,7 @@ from stream.outbox import PublishFailed
     ("error", "status", "has_stack"),
     [
         (CheckpointConflict("lane score.0 has a new owner"), EXIT_FENCED, False),
+        (StateLost("Redis has lost writes"), EXIT_STATE_LOST, False),
         (StoreUnavailable("Redis: gone"), EXIT_FAILED, False),
         (PublishFailed("Kafka did not take 3 records"), EXIT_FAILED, False),
         (RecordsMissing("some are missing"), EXIT_FAILED, False),
