@@ -45,7 +45,7 @@ What all parts share:
 The command line (`cli/`, a module a subject) and what it calls:
     __main__    entry point
     kafka_log   whole topics read and written in bulk
-    kafka_group what Kafka knows of the workers' group
+    kafka_group  what Kafka knows of the workers' group
     rows        files of past events, row by row
     feed        rows to the records of producers
     schedule    when labels are due

@@ -116,12 +116,12 @@ def letter_of(partition: int, offset: int, timestamp_ms: int, value: bytes) -> L
 class Selection:
     """Which letters are meant: all conditions that are set must hold; times in seconds."""
 
-    reasons: Collection[str] = ()
+    reasons: Collection[str] = frozenset()
     topic: str | None = None
     partition: int | None = None
     since: float | None = None
     until: float | None = None
-    addresses: Collection[Address] = ()
+    addresses: Collection[Address] = frozenset()
 
     def takes(self, letter: Letter) -> bool:
         """Whether a letter is meant."""
@@ -138,7 +138,8 @@ class Selection:
     @property
     def is_everything(self) -> bool:
         """Whether no condition is set."""
-        return self == Selection()
+        moments_and_places = (self.topic, self.partition, self.since, self.until)
+        return not (self.reasons or self.addresses) and moments_and_places == (None,) * 4
 
 
 @dataclass

@@ -104,4 +104,4 @@ def test_an_address_can_be_replayed_alone(cluster: Cluster, kafka: str) -> None:
     lines = cluster.run("tail", "events", "--from-beginning", "--limit", "4", "--json")
     assert lines.split() == ["one", "two", "three", middle["value"]]
     cluster.run("dlq", "show", "1/99", exit_code=1)
-    cluster.run("dlq", "replay", exit_code=2)
+    cluster.run("dlq", "replay", "--yes", exit_code=1)

@@ -37,6 +37,7 @@ def test_every_reason_has_a_hint_and_no_other() -> None:
     ("selection", "chosen"),
     [
         (Selection(), [0, 1, 2, 3]),
+        (Selection(reasons=frozenset(), addresses=[]), [0, 1, 2, 3]),
         (Selection(reasons={"expired"}), [3]),
         (Selection(topic="app.labels"), [2, 3]),
         (Selection(partition=1), [1]),
@@ -57,7 +58,7 @@ def test_all_conditions_must_hold(selection: Selection, chosen: list[int]) -> No
     ]
 
     assert [one.body.offset for one in letters if selection.takes(one)] == chosen
-    assert selection.is_everything == (selection == Selection())
+    assert selection.is_everything == (chosen == [0, 1, 2, 3])
 
 
 def test_the_newest_are_kept_and_all_are_counted() -> None:
