@@ -174,3 +174,16 @@ def test_letters_of_other_topics_and_without_content_are_left() -> None:
 
     assert chooser.left == {"of another application's topics": 1, "neither key nor value": 1}
     assert log.records["app.events"] == []
+
+
+def test_a_second_replay_that_was_interrupted_is_known_by_its_last_header() -> None:
+    """The first header names an origin that was settled long ago."""
+    failed_again = letter(8, headers=[(REPLAY_HEADER, b"app.events/0/0")])
+    log = MemoryLog(2)  # Dies between the record and the note that it was published.
+    with pytest.raises(Interrupted):
+        run(log, [failed_again], again=True)
+    log.n_until_death = None
+
+    run(log, [failed_again], again=True)
+
+    assert len(log.records["app.events"]) == 1
