@@ -44,16 +44,22 @@ What all parts share:
     messages    wire formats: what is written, to Kafka and as pending records
     decoding    what producers send: decoding is validation
     clients     how each Kafka and Redis client logs in
+    birth       whether Redis still holds what the application has lived through
 
 The command line (`cli/`, a module a subject) and what it calls:
     __main__    entry point
     kafka_log   whole topics read and written in bulk
+    kafka_group  what Kafka knows of the workers' group
     rows        files of past events, row by row
     feed        rows to the records of producers
     schedule    when labels are due
     evaluation  the learner over a file, without servers
     replay      the learner over the examples log
     ledger      every event and label accounted for
+    recovery    what Redis held, rebuilt from the logs
+    runs        sets of offsets, and their gaps
+    dead_letters  unusable records: addressed, chosen, explained
+    replays     dead letters published again, each once
     reference   docs/configuration.md, from the settings
 
 The demo:

@@ -19,12 +19,13 @@ import redis.asyncio
 from faust.types import TP
 from yarl import URL
 
-from models.errors import CheckpointConflict, CheckpointError, StoreUnavailable
+from models.errors import CheckpointConflict, CheckpointError, CheckpointLost, StoreUnavailable
 from models.stores.base import Store
 from models.stores.redis import RedisStore
 from stream import topics
 from stream.agents import add_agents
 from stream.batching import LaneConsumer, LaneTransport, batch_scheduler
+from stream.birth import StateLost
 from stream.clients import aiokafka_config, kafka_ssl_context, redis_config
 from stream.http import MonitoringServer
 from stream.lane import RecordsMissing
@@ -37,9 +38,9 @@ from stream.worker import Worker
 
 log = logging.getLogger(__name__)
 
-INPUTS = (topics.EVENTS, topics.LABELS, topics.EXAMPLES)
 EXIT_FAILED = 1
 EXIT_FENCED = 4
+EXIT_STATE_LOST = StateLost.exit_status
 METRICS_EVERY_S = 2.0
 STREAM_BUFFER_BATCHES = 8
 """Batches that Faust may queue for an agent: bounds memory, hides one fetch's latency."""
@@ -107,7 +108,7 @@ def build_app(
         lambda name, error: _fail(name, error, end),
     )
     _connect_lifecycle(app, worker, (redis_outage, kafka_outage))
-    add_agents(app, [topic.full_name(settings.app) for topic in INPUTS])
+    add_agents(app, [topic.full_name(settings.app) for topic in topics.INPUTS])
     return app
 
 
@@ -120,7 +121,7 @@ def _redis_store(settings: Settings, outage: Outage) -> Store:
 def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp:
     kafka = settings.kafka
     app = LaneApp(
-        f"driftline-{settings.app}",
+        topics.group(settings.app),
         broker=_broker_url(settings),
         broker_credentials=_credentials(settings),
         broker_session_timeout=kafka.session_timeout,
@@ -169,6 +170,9 @@ def _fail(lane: str, error: BaseException, end: Callable[[int], None]) -> None:
     if isinstance(error, CheckpointConflict):
         log.critical("%s; this worker was silent for too long and ends, to join again", error)
         end(EXIT_FENCED)
+    elif isinstance(error, StateLost | CheckpointLost):
+        log.critical("%s", error)
+        end(EXIT_STATE_LOST)
     else:
         # What can happen to any worker is told in a line; our bugs with their stack.
         expected = isinstance(error, CheckpointError | PublishRefused | RecordsMissing)
@@ -210,7 +214,7 @@ def _connect_lifecycle(app: LaneApp, worker: Worker, outages: Sequence[Outage]) 
         generation = app.consumer_generation_id
         await lanes.close()
         worker.forget_lanes()
-        inputs = {topic.full_name(settings.app) for topic in INPUTS}
+        inputs = {topic.full_name(settings.app) for topic in topics.INPUTS}
         assigned = sorted(tp for tp in app.consumer.assignment() if tp.topic in inputs)
         await lanes.open(assigned, lambda: bool(app.consumer_generation_id == generation))
 

@@ -152,6 +152,11 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
         if positions:
             await self.seek_wait(positions)
 
+    def committed_before(self, tp: TP) -> int | None:
+        """Give what the group had committed of a partition when it was assigned."""
+        offset: int | None = self._committed_offset.get(tp)
+        return offset
+
     def hold(self, tp: TP, held: bool) -> None:
         """Stop or resume fetching a partition.
 

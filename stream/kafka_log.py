@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -197,15 +197,21 @@ class Publisher:
             _require(self._topics, topic, self._where)
 
     def publish(
-        self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int | None = None
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int | None = None,
+        *,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Queue a record; waits while the queue is full, and raises what Kafka refused."""
-        partition = None
-        if key is not None:
+        if partition is None and key is not None:
             partitions = self._topics[topic]
             partition = partitions[_hash_of_key(key) % len(partitions)]
-        unanswered = self._unanswered
-        unanswered.append(self._producer.send(topic, value, key, None, partition, timestamp_ms))
+        unanswered, named = self._unanswered, list(headers) if headers else None
+        unanswered.append(self._producer.send(topic, value, key, named, partition, timestamp_ms))
         if len(unanswered) > UNANSWERED_MAX:
             self._await_first()
 

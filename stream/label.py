@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from models.stores.base import Claimed, Claims, Lease, PendingStore
-from models.types import Example
+from models.types import Example, Truth
 from stream import topics
 from stream.decoding import Label, LabelDecoder
 from stream.messages import (
@@ -50,6 +50,22 @@ class WaitingLabel(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(WaitingLabel).decode
+
+
+def waiting_label(record: Record, since: float) -> WaitingLabel:
+    """Make the label that waits of a record."""
+    headers = list(record.headers or ())
+    return WaitingLabel(record.offset, record.timestamp, record.key, record.value, headers, since)
+
+
+def waiting_entry(kept: WaitingLabel) -> tuple[str, bytes]:
+    """Give the entry of the lane's state that keeps a label waiting."""
+    return str(kept.offset), _encode(kept)
+
+
+def claim_of(partition: int, offset: int, truth: Truth) -> bytes:
+    """Write the claim of a label: where it was read, and what it says."""
+    return f"{partition}@{offset}={truth}".encode()
 
 
 class LabelHandler:
@@ -193,7 +209,7 @@ class LabelHandler:
         if not labels:
             return [], Claims([], None)
         own = [
-            f"{self._partition}@{source.offset}={label.truth}".encode()
+            claim_of(self._partition, source.offset, label.truth)
             for label, source in zip(labels, sources, strict=True)
         ]
         pairs = [(label.event_id, claim) for label, claim in zip(labels, own, strict=True)]
@@ -209,16 +225,10 @@ class LabelHandler:
             self._fields = {key: FeatureFields(names) for key, names in saved.items()}
 
     def _wait(self, label: Label, record: Record, now: float, outcome: Outcome) -> None:
-        kept = WaitingLabel(
-            record.offset,
-            record.timestamp,
-            record.key,
-            record.value,
-            list(record.headers or ()),
-            now,
-        )
+        kept = waiting_label(record, now)
         self._waiting[record.offset] = (kept, label)
-        outcome.changes[str(record.offset)] = _encode(kept)
+        place, content = waiting_entry(kept)
+        outcome.changes[place] = content
         outcome.counts["early_labels"] += 1
 
     def _unknown(self, label: Label, kept: WaitingLabel, claims: Claims, now: float) -> bool:

@@ -73,7 +73,7 @@ class Lane:
         self.lease = lease
         self.handler = handler
         self.position = 0
-        self.saved: int | None = None
+        self.settled: int | None = None
         self._store = store
         self._outbox = outbox
         self._clock = clock
@@ -103,7 +103,8 @@ class Lane:
     def start_at(self, position: int) -> None:
         """Set the first offset to take; called once, before anything is delivered."""
         self.position = position
-        self.saved = position
+        # A lane that never committed has nothing to show: Kafka must not know more than Redis.
+        self.settled = None if self.lease.position is None else position
 
     def offer(self, records: Sequence[Record]) -> None:
         """Deliver fetched records; fetching is paused while two full batches are queued."""
@@ -207,10 +208,9 @@ class Lane:
         for cut in outcome.cuts:
             content = cut.version_id, cut.meta, cut.blob
             await self._store.cut_version(self.lease, cut.position, *content, cut.keep, cut.replace)
-            self.saved = cut.position
         if outcome.durable:
             await self._store.commit(self.lease, self.position, outcome.changes, outcome.watermark)
-            self.saved = self.position
+        self.settled = self.position
         self._observer.committed(self, records, outcome, self._clock.now() - begun)
         await self._outbox.publish(outcome.announcements)
 

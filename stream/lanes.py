@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from faust.types import TP
 
 from stream.batching import LaneConsumer
+from stream.birth import StateLost, check_position
 from stream.lane import Lane
 from stream.ports import Record
 
@@ -78,6 +79,7 @@ class Lanes:
         self._positions = {}
         for tp, position in opened.items():
             lane = self._lanes[tp]
+            self._check(lane, consumer.committed_before(tp))
             lane.start_at(earliest[tp] if position is None else position)
             task = asyncio.create_task(lane.run(), name=lane.name)
             self._tasks.add(task)
@@ -89,10 +91,21 @@ class Lanes:
         # twice is skipped.
         return {tp: lane.position for tp, lane in self._lanes.items()}
 
+    def _check(self, lane: Lane, committed: int | None) -> None:
+        # The learner is a fold: its lane stands at the last version, and Kafka knows how far on.
+        if not lane.name.startswith("learn."):
+            try:
+                check_position(lane.name, lane.lease.position, committed)
+            except StateLost as error:
+                self._on_failure(lane.name, error)
+
     def committed(self, tp: TP) -> int | None:
-        """Give the offset to show to lag tools: what the lane has absorbed."""
+        """Give the offset to commit to Kafka: what the lane has published and committed.
+
+        Lag tools show it, and it tells a Redis that lost writes: it must never be ahead of Redis.
+        """
         lane = self._lanes.get(tp)
-        return None if lane is None or lane.saved is None else lane.position
+        return None if lane is None else lane.settled
 
     def deliver(self, tp: TP, records: Sequence[Record]) -> None:
         """Hand records to their lane; those of a lane that left are dropped, its owner has them."""

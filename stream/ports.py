@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -103,4 +103,26 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Seconds since the epoch."""
+        ...
+
+
+class LogRecord(Record, Protocol):
+    """A record, and the partition that it stands on."""
+
+    partition: int
+
+
+Ends: TypeAlias = Mapping[int, tuple[int, int]]
+"""First offset and end offset of each partition."""
+
+
+class LogReader(Protocol):
+    """Reads whole topics: `stream.kafka_log.Log`, or a log in memory."""
+
+    def ends(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Tell the first offset and the end offset of each partition."""
+        ...
+
+    def read(self, topic: str, ends: Ends | None = None) -> Iterator[Sequence[Any]]:
+        """Read a topic, or these ranges of it, in batches of one partition."""
         ...

@@ -32,6 +32,11 @@ class Topic:
         return {"retention.ms": str(self.retention_ms), "cleanup.policy": "delete"}
 
 
+def group(app: str) -> str:
+    """Name the consumer group of an application's workers."""
+    return f"driftline-{app}"
+
+
 FOREVER = -1
 
 EVENTS = Topic("events", "entity", "the producer's flat JSON", "producers", "score lane")
@@ -58,6 +63,16 @@ DEAD_LETTERS = Topic(
     "ops",
     retention_ms=30 * DAY_MS,
 )
+REPLAYS = Topic(
+    "replays",
+    "origin of the letter",
+    "a dead letter was published again",
+    "`driftline dlq`",
+    "`driftline dlq`",
+    one_partition=True,
+    # A letter must not outlive the note that it was published again.
+    retention_ms=FOREVER,
+)
 
 AUDIT = Topic(
     "audit",
@@ -69,5 +84,17 @@ AUDIT = Topic(
     # Asked about long after; a few records a week.
     retention_ms=FOREVER,
 )
-
-TOPICS = (EVENTS, LABELS, SCORES, ALERTS, EXAMPLES, DRIFT, VERSIONS, AUDIT, DEAD_LETTERS)
+TOPICS = (
+    EVENTS,
+    LABELS,
+    SCORES,
+    ALERTS,
+    EXAMPLES,
+    DRIFT,
+    VERSIONS,
+    AUDIT,
+    DEAD_LETTERS,
+    REPLAYS,
+)
+INPUTS = (EVENTS, LABELS, EXAMPLES)
+"""What lanes read, a lane for each partition."""

@@ -8,7 +8,7 @@ one contract suite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,6 +58,26 @@ class Claims:
 
     found: list[Claimed]
     watermark: float | None
+
+
+class BirthStore(Protocol):
+    """The birth record: a store that has none has lost whatever it held before."""
+
+    async def birth(self) -> bytes | None:
+        """Give the birth record."""
+        ...
+
+    async def bear(self, record: bytes) -> bytes:
+        """Write the birth record if there is none; give the one in force."""
+        ...
+
+    async def start_over(self, lanes: Iterable[str], epoch: int) -> None:
+        """Drop everything but the versions, the birth record first.
+
+        The lanes' next epochs are above `epoch`, so that a worker that slept through the loss of
+        the store does not find its own epoch in force again.
+        """
+        ...
 
 
 class LaneStore(Protocol):
@@ -154,8 +174,8 @@ class VersionStore(Protocol):
         ...
 
 
-class Store(LaneStore, PendingStore, VersionStore, Protocol):
-    """All three ports: what a worker is given."""
+class Store(BirthStore, LaneStore, PendingStore, VersionStore, Protocol):
+    """All four ports: what a worker is given."""
 
 
 def generation_of(event_time: float, ttl: float) -> int:

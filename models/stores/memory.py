@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from models.errors import CheckpointConflict, UnknownVersion
+from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
 from models.stores.base import Claimed, Claims, Lease, NewPending, generation_end, generation_of
 
 
@@ -23,6 +23,26 @@ class MemoryStore:
         self._versions: dict[str, tuple[bytes, bytes]] = {}
         self._newest: str | None = None
         self._fields: dict[int, list[str]] = {}
+        self._birth: bytes | None = None
+
+    async def birth(self) -> bytes | None:
+        """Give the birth record."""
+        return self._birth
+
+    async def bear(self, record: bytes) -> bytes:
+        """Write the birth record if there is none; give the one in force."""
+        if self._birth is None:
+            self._birth = record
+        return self._birth
+
+    async def start_over(self, lanes: Iterable[str], epoch: int) -> None:
+        """Drop everything but the versions, the birth record first."""
+        self._birth = None
+        self._epochs = dict.fromkeys(lanes, epoch)
+        for kept in (self._positions, self._states, self._watermarks, self._pending):
+            kept.clear()
+        self._claims.clear()
+        self._fields.clear()
 
     async def acquire(self, lane: str) -> Lease:
         """Take the lane over: raise its epoch, and give its position and state."""
@@ -156,7 +176,9 @@ class MemoryStore:
         return (await self.read_version(version_id))[0]
 
     def _check(self, lease: Lease) -> None:
-        if self._epochs.get(lease.lane) != lease.epoch:
+        if lease.lane not in self._epochs:
+            raise CheckpointLost(f"the store no longer has the lane {lease.lane}")
+        if self._epochs[lease.lane] != lease.epoch:
             raise CheckpointConflict(
                 f"lane {lease.lane} has a new owner: epoch {lease.epoch} is no longer the newest"
             )

@@ -2,6 +2,7 @@
 
 Keys, all in one hash slot through the `{app}` tag:
 
+- `{app}:born`: the birth record; without it the store has lost what it held
 - `{app}:lane:<lane>`: hash; `epoch`, `commits` in it, `position`, and the lane's state under
   `s:<key>`
 - `{app}:watermarks`: hash of lane -> event time; idle lanes are absent
@@ -20,7 +21,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import redis.asyncio
@@ -243,6 +244,25 @@ class RedisStore:
         self._scripts: dict[str, Any] = {}
         self._n_commits: dict[str, tuple[int, int]] = {}
 
+    async def birth(self) -> bytes | None:
+        """Give the birth record."""
+        return cast("bytes | None", await self._call(self._redis.get, self._key("born")))
+
+    async def bear(self, record: bytes) -> bytes:
+        """Write the birth record if there is none; give the one in force."""
+        await self._call(self._redis.setnx, self._key("born"), record)
+        return cast(bytes, await self.birth())
+
+    async def start_over(self, lanes: Iterable[str], epoch: int) -> None:
+        """Drop everything but the versions, the birth record first."""
+        await self._call(self._redis.delete, self._key("born"))
+        for pattern in ("lane:*", "pending:*", "claims:*", "watermarks", "generations", "fields"):
+            keys = await self._call(self._scan, self._key(pattern))
+            for start in range(0, len(keys), 1000):
+                await self._call(self._redis.unlink, *keys[start : start + 1000])
+        for lane in lanes:
+            await self._call(self._redis.hset, self._lane(lane), "epoch", str(epoch))
+
     async def acquire(self, lane: str) -> Lease:
         """Take the lane over: raise its epoch, and give its position and state."""
         flat = await self._run(_ACQUIRE, [self._lane(lane), self._key("watermarks")], [lane])
@@ -445,7 +465,7 @@ def _translated(error: redis.exceptions.RedisError) -> CheckpointError:
     if text.startswith("LOST"):
         return CheckpointLost(
             "Redis no longer has what it had confirmed: it was emptied, restored from a backup, or "
-            "lost its last writes"
+            "lost its last writes. A worker that starts now says what is missing, and what to do"
         )
     away = not isinstance(error, redis.exceptions.ResponseError) or isinstance(
         error, redis.exceptions.ReadOnlyError | redis.exceptions.OutOfMemoryError

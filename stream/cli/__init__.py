@@ -10,6 +10,9 @@
     replay      driftline replay
     versions    driftline versions list | show | verify | export
     reconcile   driftline reconcile
+    recover     driftline recover
+    dlq         driftline dlq list | show | replay
+    dlq_view    how dead letters are shown
     worker      driftline worker
     demo        driftline demo | simulate
 
@@ -27,9 +30,11 @@ import typer
 from stream.cli import (
     config,
     demo,
+    dlq,
     evaluate,
     produce,
     reconcile,
+    recover,
     replay,
     tail,
     topics,
@@ -53,6 +58,7 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
 app.add_typer(versions.app, name="versions")
+app.add_typer(dlq.app, name="dlq")
 for command in (
     worker.worker,
     produce.produce,
@@ -60,6 +66,7 @@ for command in (
     evaluate.evaluate,
     replay.replay,
     reconcile.reconcile,
+    recover.recover,
 ):
     app.command(no_args_is_help=command in (produce.produce, tail.tail, evaluate.evaluate))(command)
 

@@ -45,6 +45,8 @@ _SAYS_IT_ALL = frozenset(
         "FileError",
         "UnknownTopic",
         "LogIncomplete",
+        "RecoveryImpossible",
+        "StateLost",
         "UnknownVersion",
         "InvalidPipeline",
         "CheckpointCorrupt",
@@ -77,7 +79,7 @@ class ExplainingGroup(TyperGroup):
             Console(stderr=True, soft_wrap=True).print(
                 f"error: {text}", style="red", markup=False, highlight=False
             )
-            raise typer.Exit(EXIT_FAILED) from None
+            raise typer.Exit(getattr(error, "exit_status", EXIT_FAILED)) from None
 
 
 def explain(error: BaseException, settings: Any = None) -> str | None:

@@ -14,6 +14,7 @@ import typer
 
 from stream.cli.common import ConfigOption, load
 from stream.cli.errors import CommandError
+from stream.cli.recover import birth_record
 from stream.cli.store import ask_store
 from stream.cli.topics import create_topics
 
@@ -48,6 +49,9 @@ def worker(
     flight. Metrics and probes are at http://127.0.0.1:9464/metrics, /healthz and /readyz
     (worker.http_host, worker.http_port).
 
+    Exit status: 0 stopped; 1 failed; 4 its lanes went to another worker; 5 Redis has lost this
+    application's state, see driftline recover.
+
     Example: driftline worker --config fraud
     """
     settings = load(config)
@@ -61,10 +65,12 @@ def worker(
 
     check_learner(settings)
     warn_if_unsigned(settings)
-    ask_store(settings, lambda store: store.newest_version())
+    birth = ask_store(settings, lambda store: store.birth())
     created = [state.name for state in create_topics(settings) if state.created]
     if created:
         logging.getLogger("driftline").info("created topics: %s", ", ".join(created))
+    if birth is None:
+        _be_born(settings)
     with tempfile.TemporaryDirectory(prefix="driftline-faust-") as datadir:
         _run(settings, datadir, level)
 
@@ -76,6 +82,24 @@ def warn_if_unsigned(settings: Settings) -> None:
             "versions are not signed: whoever can write to Redis can replace the model. "
             "versions.keys or versions.keys_file signs them"
         )
+
+
+def _be_born(settings: Settings) -> None:
+    """Write the birth record of a new application; refuse where an old one lost its own.
+
+    Raises
+    ------
+    StateLost
+        When Kafka shows that the application has lived before.
+    """
+    from stream.birth import no_birth_record
+    from stream.kafka_group import traces
+
+    found = traces(settings)
+    # Asked again after: another worker may have begun this life while we looked.
+    if found and ask_store(settings, lambda store: store.birth()) is None:
+        raise no_birth_record(settings.app, found)
+    ask_store(settings, lambda store: store.bear(birth_record()))
 
 
 def _run(settings: Settings, datadir: str, level: int) -> None:

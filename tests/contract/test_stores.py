@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from models.errors import CheckpointConflict, UnknownVersion
+from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
 from models.stores.base import Lease, NewPending, Store
 from models.stores.memory import MemoryStore
 from models.stores.redis import RedisStore
@@ -210,5 +210,49 @@ def test_a_refused_version_is_replaced(run: Any) -> None:
             await store.cut_version(lane, 9, "v1-20", b"stale", b"stale", 3, replace=True)
         assert await store.read_meta("v1-20") == b"again"
         assert fresh.position == 20
+
+
+def test_the_birth_record_is_written_once(run: Any) -> None:
+    """Of two workers that begin an application, one gives it its record."""
+
+    async def body(store: Store) -> None:
+        assert await store.birth() is None
+        assert await store.bear(b"first") == b"first"
+        assert await store.bear(b"second") == b"first"
+        assert await store.birth() == b"first"
+
+    run(body)
+
+
+def test_a_store_that_starts_over_keeps_the_versions_alone(run: Any) -> None:
+    """No birth record, no positions, no events; and no worker of before finds its epoch again."""
+
+    async def body(store: Store) -> None:
+        await store.bear(b"first")
+        score, learn = await store.acquire("score.0"), await store.acquire("learn.0")
+        label = await store.acquire("label.0")
+        await store.save_fields(1, ["a"])
+        await store.put_pending(score, [pending("e", 1.0, b"r")])
+        await store.claim(score, [("e", b"c")])
+        await store.commit(score, 5, {}, 7.0)
+        await store.commit(label, 5, {"3": b"waits"})
+        await store.cut_version(learn, 10, "v1-10", b"m", b"b", 5)
+
+        await store.start_over(["score.0", "learn.0"], 1_000)
+
+        assert await store.birth() is None
+        assert await store.load_fields() == {}
+        assert await store.waiting_counts() in ({}, {"label.0": 0})
+        for stale in (score, learn):
+            with pytest.raises(CheckpointConflict):
+                await store.commit(stale, 9, {})
+        with pytest.raises(CheckpointLost):
+            await store.commit(label, 9, {})
+        again = await store.acquire("score.0")
+        assert (again.epoch, again.position, again.state) == (1_001, None, {})
+        assert await store.put_pending(again, [pending("e", 1.0, b"new")]) == [None]
+        found = (await store.claim(again, [("e", b"new claim")])).found
+        assert found[0].claim == b"new claim"
+        assert await store.version_ids() == ["v1-10"]
 
     run(body)

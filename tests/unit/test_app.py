@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.errors import CheckpointConflict, CheckpointLost, LearnFailed, StoreRefused
-from stream.app import EXIT_FAILED, EXIT_FENCED, _fail
+from stream.app import EXIT_FAILED, EXIT_FENCED, EXIT_STATE_LOST, _fail
+from stream.birth import StateLost
 from stream.lane import RecordsMissing
 from stream.outbox import PublishRefused
 
@@ -14,7 +15,8 @@ from stream.outbox import PublishRefused
     ("error", "status", "has_stack"),
     [
         (CheckpointConflict("lane score.0 has a new owner"), EXIT_FENCED, False),
-        (CheckpointLost("Redis was emptied"), EXIT_FAILED, False),
+        (CheckpointLost("Redis was emptied"), EXIT_STATE_LOST, False),
+        (StateLost("Redis has lost writes"), EXIT_STATE_LOST, False),
         (StoreRefused("Redis: unknown command"), EXIT_FAILED, False),
         (PublishRefused("Kafka refuses 3 records"), EXIT_FAILED, False),
         (RecordsMissing("some are missing"), EXIT_FAILED, False),

@@ -25,6 +25,7 @@ from stream.messages import (
     encode_drift,
     encode_json,
 )
+from stream.replays import Replay, decode_replay
 from stream.settings import load_settings
 from stream.topics import TOPICS
 from tests.source_files import ROOT
@@ -43,6 +44,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "versions": NOTICE | get_type_hints(VersionMeta),
     "audit": get_type_hints(AuditRecord),
     "dead-letters": get_type_hints(DeadLetter),
+    "replays": get_type_hints(Replay),
 }
 
 
@@ -114,6 +116,8 @@ def test_the_examples_decode() -> None:
     assert json.loads(encode_json(decode_dead_letter(json.dumps(letter).encode()))) == letter
     audit = example("audit")
     assert json.loads(encode_json(decode_audit(json.dumps(audit).encode()))) == audit
+    note = example("replays")
+    assert json.loads(encode_json(decode_replay(json.dumps(note).encode()))) == note
     assert decode_meta(json.dumps(example("versions")).encode()).id == "v1-39298"
     drift = example("drift")
     assert drift["id"] == f"1-{drift['position']}-{drift['what']}-{drift['level']}"

@@ -30,6 +30,10 @@ COMMANDS = [
     "versions verify",
     "versions export",
     "reconcile",
+    "recover",
+    "dlq list",
+    "dlq show",
+    "dlq replay",
 ]
 
 
@@ -292,3 +296,22 @@ def test_pace_is_kept_and_caught_up() -> None:
         pace.wait(n)
 
     assert 0.29 <= time.perf_counter() - started < 0.4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["replay", "--yes"], "say which letters"),
+        (["replay", "--all", "--json"], "--json can't ask"),
+        (["replay", "3-17", "--yes"], "write it as the list does, 3/17"),
+        (["list", "--reason", "typo"], "no reason typo: there are bad_label"),
+        (["list", "--topic", "scores"], "it is events or labels"),
+        (["list", "--since", "yesterday"], "neither a duration"),
+    ],
+)
+def test_letters_are_not_chosen_by_mistake(config: str, arguments: list[str], message: str) -> None:
+    """What is misspelt, or left out, must not mean everything."""
+    result = run("dlq", *arguments, "-c", config)
+
+    assert result.exit_code == 1
+    assert message in result.stderr
