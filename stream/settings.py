@@ -18,9 +18,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -33,35 +30,14 @@ from pydantic_settings import (
 )
 
 from models.types import Task
+from stream.section import Duration, Section, SettingsError, explain, parse_duration, secret
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_FILE = Path("driftline.toml")
 NUMBER_MAX = 1e15
 """Beyond this a float has lost its decimals and squares overflow in scalers: refuse at the edge."""
 
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-class SettingsError(Exception):
-    """The configuration can't be used; the message names the key and the fix."""
-
-
-def parse_duration(value: object) -> object:
-    """Turn `"7d"`, `"90s"`, `"250ms"` or `"1h30m"` into seconds; numbers are seconds already.
-
-    Examples
-    --------
-    >>> parse_duration("7d"), parse_duration("1h30m"), parse_duration("250ms"), parse_duration(5)
-    (604800.0, 5400.0, 0.25, 5)
-    """
-    if not isinstance(value, str):
-        return value
-    parts = _DURATION.findall(value)
-    if not parts or "".join(number + unit for number, unit in parts) != value:
-        raise ValueError(f"{value!r} is not a duration: write 250ms, 90s, 15m, 12h, 7d or 1h30m")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 
 def _check_topic_prefix(name: str) -> str:
@@ -70,14 +46,7 @@ def _check_topic_prefix(name: str) -> str:
     return name
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class KafkaSettings(_Section):
+class KafkaSettings(Section):
     """Where Kafka is and how to log in; passed to every client."""
 
     bootstrap: str = Field("127.0.0.1:9092", description="Brokers as host:port, comma separated.")
@@ -110,10 +79,10 @@ class KafkaSettings(_Section):
 
     def password(self) -> str | None:
         """Give the SASL password, from the value or the file."""
-        return _secret(self.sasl_password, self.sasl_password_file)
+        return secret(self.sasl_password, self.sasl_password_file)
 
 
-class RedisSettings(_Section):
+class RedisSettings(Section):
     """Where Redis is and how to log in."""
 
     url: str = Field(
@@ -129,10 +98,10 @@ class RedisSettings(_Section):
 
     def secret(self) -> str | None:
         """Give the password, from the value or the file."""
-        return _secret(self.password, self.password_file)
+        return secret(self.password, self.password_file)
 
 
-class FeatureSettings(_Section):
+class FeatureSettings(Section):
     """One feature field of an event, as the producer sends it."""
 
     type: Literal["number", "integer", "category", "boolean"] = Field(
@@ -150,7 +119,7 @@ class FeatureSettings(_Section):
         return self
 
 
-class EventSettings(_Section):
+class EventSettings(Section):
     """Which of the producer's fields mean what."""
 
     id: str = Field("id", description="Field with the event's unique id (string or integer).")
@@ -182,7 +151,7 @@ class EventSettings(_Section):
         return self
 
 
-class LabelSettings(_Section):
+class LabelSettings(Section):
     """Which fields of a label record mean what."""
 
     id: str = Field("id", description="Field with the id of the labelled event.")
@@ -201,6 +170,22 @@ class LabelSettings(_Section):
         86_400.0,
         description="A label later than its Kafka timestamp by more than this is a dead letter.",
     )
+    corrections: Literal["learn", "refuse"] = Field(
+        "learn",
+        description="What a label does that contradicts an earlier one of its event: it is learned "
+        "as well, once, or it is a dead letter.",
+    )
+    weight: str | None = Field(
+        None, description="Field with the label's weight, a number; a label without it weighs 1."
+    )
+    weight_max: float = Field(
+        1000.0, gt=0, description="A label that weighs more, or less than 0, is a dead letter."
+    )
+    features: bool = Field(
+        False,
+        description="Labels may carry the event's feature fields: such a label is learned at once "
+        "if its event does not wait for it.",
+    )
 
     @model_validator(mode="after")
     def _pair(self) -> LabelSettings:
@@ -209,7 +194,7 @@ class LabelSettings(_Section):
         return self
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """What learns."""
 
     task: Task = Field(Task.BINARY, description="binary, multiclass, regression or anomaly.")
@@ -224,7 +209,7 @@ class ModelSettings(_Section):
     rolling_n: int = Field(1000, ge=10, description="Examples in the rolling metrics.")
 
 
-class DriftSettings(_Section):
+class DriftSettings(Section):
     """How readily drift is called (ADWIN's delta: smaller is stricter)."""
 
     warning_delta: float = Field(0.01, gt=0, lt=1, description="ADWIN delta of the warning.")
@@ -241,7 +226,7 @@ class DriftSettings(_Section):
         return self
 
 
-class JoinSettings(_Section):
+class JoinSettings(Section):
     """How long events wait for labels, and labels for events."""
 
     ttl: Duration = Field(
@@ -255,9 +240,24 @@ class JoinSettings(_Section):
     waiting_max: int = Field(
         20_000, ge=1, description="Labels that may wait for their events before a lane pauses."
     )
+    negative_after: Duration = Field(
+        0.0,
+        description="Binary tasks: an event without a label for this long is learned as a "
+        "negative; 0: never. Must be below ttl.",
+    )
+    negative_weight: float = Field(1.0, gt=0, le=1000, description="What such a negative weighs.")
+
+    @model_validator(mode="after")
+    def _negatives(self) -> JoinSettings:
+        if self.negative_after >= self.ttl:
+            raise ValueError(
+                f"negative_after ({self.negative_after:g} s) must be below ttl ({self.ttl:g} s): "
+                "events are not remembered longer"
+            )
+        return self
 
 
-class VersionSettings(_Section):
+class VersionSettings(Section):
     """When versions are cut and how many are kept."""
 
     every_n: int = Field(50_000, ge=1, description="Cut a version after this many examples.")
@@ -267,7 +267,7 @@ class VersionSettings(_Section):
     keep: int = Field(50, ge=2, description="Versions kept; the oldest beyond are dropped.")
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """How a worker runs."""
 
     batch_records_max: int = Field(
@@ -305,6 +305,24 @@ class Settings(BaseSettings):
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    @model_validator(mode="after")
+    def _labels(self) -> Settings:
+        if self.join.negative_after and self.model.task is not Task.BINARY:
+            raise ValueError(
+                f"join.negative_after is for binary tasks, and model.task is {self.model.task}"
+            )
+        if self.label.features and self.model.task is Task.ANOMALY:
+            raise ValueError(
+                "label.features makes no sense with model.task anomaly, which learns from events"
+            )
+        own = {self.label.id, self.label.value, self.label.time, self.label.weight}
+        if self.label.features and (both := own & self.event.features.keys()):
+            raise ValueError(
+                f"with label.features, the field {min(filter(None, both))!r} can't be both a "
+                "feature and the label's id, value, time or weight"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -352,7 +370,7 @@ def load_settings(
     try:
         return Settings(**data)
     except ValidationError as error:
-        raise SettingsError(_explain(path, error)) from None
+        raise SettingsError(explain(path, error)) from None
 
 
 def _merge(into: dict[str, Any], overrides: dict[str, Any]) -> None:
@@ -363,28 +381,11 @@ def _merge(into: dict[str, Any], overrides: dict[str, Any]) -> None:
             into[key] = value
 
 
-def _explain(path: Path, error: ValidationError) -> str:
-    lines = [f"{path}: {error.error_count()} setting(s) can't be used:"]
-    for problem in error.errors(include_url=False, include_input=False):
-        key = ".".join(str(part) for part in problem["loc"]) or "(the whole)"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "no such setting; `driftline config reference` lists all"
-        elif problem["type"] == "missing":
-            message = "must be set"
-        lines.append(f"  {key}: {message}")
-    return "\n".join(lines)
-
-
-def _secret(value: SecretStr | None, file: Path | None) -> str | None:
-    if value is not None:
-        return value.get_secret_value()
-    if file is None:
-        return None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"can't read the secret file {file}: {error.strerror}") from None
-
-
-__all__ = ["Settings", "SettingsError", "find_file", "load_settings"]
+__all__ = [
+    "Duration",
+    "Settings",
+    "SettingsError",
+    "find_file",
+    "load_settings",
+    "parse_duration",
+]

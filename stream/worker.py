@@ -26,6 +26,7 @@ from stream.ports import Clock, Handler, Outbox, Outcome, Record
 from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
+from stream.silence import Silence
 
 log = logging.getLogger(__name__)
 
@@ -114,16 +115,18 @@ class Worker:
                 task=settings.model.task,
                 threshold=settings.model.threshold,
                 ttl=settings.join.ttl,
+                silence=self._silence(partition),
             )
         if topic == self.topic(topics.LABELS):
             return "label", LabelHandler(
                 partition,
                 topic=topic,
-                decoder=LabelDecoder(settings.label, settings.model.task),
+                decoder=LabelDecoder(settings.label, settings.model.task, settings.event),
                 store=self._store,
                 ttl=settings.join.ttl,
                 grace=settings.join.early_grace,
                 waiting_max=settings.join.waiting_max,
+                corrections=settings.label.corrections == "learn",
                 scored_until=self.scored_until,
             )
         assert topic == self.topic(topics.EXAMPLES), topic
@@ -135,6 +138,17 @@ class Worker:
             versions=settings.versions,
             trusted=self._trusted,
             in_background=self._in_background,
+        )
+
+    def _silence(self, partition: int) -> Silence | None:
+        join = self.settings.join
+        if not join.negative_after:
+            return None
+        return Silence(
+            partition,
+            store=self._store,
+            negative_after=join.negative_after,
+            weight=join.negative_weight,
         )
 
     def _pauser(self, topic: str, partition: int) -> Callable[[bool], None]:
