@@ -28,6 +28,7 @@ The worker:
     score       handler: event to decision            (knows no framework)
     silence     its sweep: events that nobody labelled become negatives
     label       handler: label to example             (knows no framework)
+    fields      the feature names behind pending records
     learn       handler: example to model and version (knows no framework)
     scorer      the model in force: the live learner, or the newest version
     learners    the learner that the configuration describes; loads exported versions

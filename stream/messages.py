@@ -57,11 +57,12 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=False):
     schema: int = SCHEMA
 
 
-class Pending(msgspec.Struct, frozen=True, gc=False):
+class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A scored event that waits for its label: the decision and the features it was made from.
 
-    `fields` names the `FeatureFields` that the values belong to, so a changed configuration can
-    still read them.
+    Positional msgpack, since a million of these wait in memory; time and offset stand in the
+    record's head alone. `fields` names the `FeatureFields` that the values belong to, so a changed
+    configuration can still read them.
     """
 
     fields: int
@@ -73,8 +74,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     entity: str | None
     partition: int
     stale: bool
-    event_time: float
-    offset: int
+    event_time: float = 0.0
+    offset: int = 0
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -141,27 +142,14 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
 
 encode_json: Callable[[Any], bytes] = _json.encode
 
-# Positional msgpack, since millions of pending records wait in memory; a tuple, since it costs
-# less than another struct. Time and offset stand in the head alone.
-_PendingBody = tuple[
-    int,
-    list[FeatureValue | None],
-    float | dict[str, float],
-    float,
-    str,
-    int,
-    str | None,
-    int,
-    bool,
-]
-
 
 class _PendingFields(msgspec.Struct, frozen=True, gc=False, array_like=True):
     fields: int
 
 
-_decode_body = msgspec.msgpack.Decoder(_PendingBody).decode
+_decode_body = msgspec.msgpack.Decoder(Pending).decode
 _decode_fields = msgspec.msgpack.Decoder(_PendingFields).decode
+_set = msgspec.structs.force_setattr
 _pack_head, _unpack_head, _HEAD_BYTES = RECORD_HEAD.pack, RECORD_HEAD.unpack_from, RECORD_HEAD.size
 
 
@@ -185,8 +173,10 @@ def encode_pending(pending: Pending) -> bytes:
 def decode_pending(record: bytes) -> Pending:
     """Read a pending record."""
     event_time, offset = _unpack_head(record)
-    body: Any = _decode_body(memoryview(record)[_HEAD_BYTES:])
-    return Pending(*body, event_time=event_time, offset=int(offset))
+    pending = _decode_body(memoryview(record)[_HEAD_BYTES:])
+    _set(pending, "event_time", event_time)  # Nobody else has seen it yet.
+    _set(pending, "offset", int(offset))
+    return pending
 
 
 def decode_pending_fields(record: bytes) -> int:

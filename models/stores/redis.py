@@ -124,17 +124,16 @@ class RedisStore:
     ) -> Claims:
         """Claim events for labels of one lane, in order."""
         items: list[bytes] = []
+        with_own = any(new.own_time is not None for new in claims)
         for new in claims:
-            own = new.own_time
-            items += (
-                new.event_id.encode(),
-                b"%d" % new.offset,
-                new.truth.encode(),
-                _pack_double(new.event_time_min),
-                b"" if own is None else b"%d" % generation_of(own, self._ttl),
-            )
+            limits = b"%b%d" % (_pack_double(new.event_time_min), new.offset)
+            items += (new.event_id.encode(), limits, new.truth.encode())
+            if with_own:
+                own = new.own_time
+                items.append(b"" if own is None else b"%d" % generation_of(own, self._ttl))
         policy = "learn" if corrections else "refuse"
-        arguments = [lease.epoch, self._prefix, lease.partition, policy, _pack(items)]
+        head = [lease.epoch, self._prefix, lease.partition, policy]
+        arguments = [*head, _pack(items), 4 if with_own else 3]
         keys = [
             self._lane(lease.lane),
             *self._keys("generations", "own-generations", "watermarks"),

@@ -108,17 +108,25 @@ return found
 """
 )
 
-# ARGV: epoch, prefix of all keys, the lane's partition, 'learn' or 'refuse', packed (event id,
-# offset, truth, least event time as a double, own generation or '') quintuples.
+# ARGV: epoch, prefix of all keys, the lane's partition, 'learn' or 'refuse', packed items, how many
+# a label: event id; least event time as a double, then the offset; truth; own generation or '',
+# left out where no label of the batch has one.
 CLAIM = (
     _FENCE
     + _UNPACK
     + """
 local prefix, lane, policy, items = ARGV[2], ARGV[3], ARGV[4], unpack_items(ARGV[5])
+local stride = tonumber(ARGV[6])
 local generations = redis.call('SMEMBERS', KEYS[2])
 local owns = redis.call('SMEMBERS', KEYS[3])
-local in_batch = {}
-for i = 2, #items, 5 do in_batch[items[i]] = true end
+local batch = false
+local function in_batch(offset)
+  if not batch then
+    batch = {}
+    for i = 2, #items, stride do batch[string.sub(items[i], 9)] = true end
+  end
+  return batch[offset]
+end
 
 -- Whether what this entry made is in the examples log, and can't be asked for again.
 local function settled(from, offset)
@@ -145,7 +153,7 @@ local function decide(key, id, offset, truth, how)
     elseif not settled(from, at) then
       kept[#kept + 1] = from .. '@' .. at .. ':' .. verdict
       local revised = verdict ~= 'D' and verdict ~= 'R'
-      blocked = blocked or revised and not (from == lane and in_batch[at])
+      blocked = blocked or revised and not (from == lane and in_batch(at))
     end
   end
   local verdict = false
@@ -174,11 +182,11 @@ local function claim(id, offset, truth, least, own)
   for _, g in ipairs(generations) do
     local record = redis.call('HGET', prefix .. 'pending:' .. g, id)
     if record then
-      if struct.unpack('<d', record) < struct.unpack('<d', least) then return record, 'X' end
+      if struct.unpack('<d', record) < least then return record, 'X' end
       return record, decide(key or prefix .. 'claims:' .. g, id, offset, truth, 'L')
     end
   end
-  if own == '' then return false, '' end
+  if not own or own == '' then return false, '' end
   if not key then
     key = prefix .. 'own:' .. own
     if redis.call('SADD', KEYS[3], own) == 1 then owns[#owns + 1] = own end
@@ -187,8 +195,10 @@ local function claim(id, offset, truth, least, own)
 end
 
 local found = {}
-for i = 1, #items, 5 do
-  local record, verdict = claim(unpack(items, i, i + 4))
+for i = 1, #items, stride do
+  local least, at = struct.unpack('<d', items[i + 1])
+  local offset, own = string.sub(items[i + 1], at), stride > 3 and items[i + 3]
+  local record, verdict = claim(items[i], offset, items[i + 2], least, own)
   found[#found + 1] = record
   found[#found + 1] = verdict
 end
