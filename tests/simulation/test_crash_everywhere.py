@@ -34,7 +34,7 @@ def run(pipeline: str, crash_at: int | None, n_events: int = 12) -> tuple[dict[s
     world = World(settings, seed=1, batch=2)
     steps = count()
     # Steps so long that events become negatives, and are labelled after all, within the run.
-    fed = scenario.records(random.Random(21), n_events, partitions=1, jitter=0.0, step=40.0)
+    fed = scenario.records(random.Random(0), n_events, partitions=1, jitter=0.0, step=40.0)
     for chunk in _chunks(fed):
         for topic, partition, value in chunk:
             world.log.append(topic, partition, None, value)
@@ -98,8 +98,10 @@ def test_a_crash_at_any_step_changes_nothing(pipeline: str, stride: int) -> None
     """Decisions, learned labels and fingerprint equal those of the run without a crash."""
     undisturbed, n_busy = run(pipeline, crash_at=None)
     assert n_busy > 100
-    n_revisions = {(truths[0][1], len(truths)) for truths in undisturbed["revisions"].values()}
-    assert ("silence/0", 2) in n_revisions and ("labels/0", 3) in n_revisions, n_revisions
+    truths = undisturbed["revisions"]
+    revised = {by[0][1] for by in truths.values() if len(by) > 1}
+    assert revised == {"labels/0", "silence/0"}, "nothing is corrected here"
+    assert any(event_id.startswith("own") for event_id in truths)
     for crash_at in range(0, n_busy, stride):
         recovered, _ = run(pipeline, crash_at)
         assert recovered == undisturbed, f"a crash at step {crash_at} of {n_busy}"
