@@ -171,6 +171,7 @@ class Learner:
         2. Check what can be checked before anything changes.
         3. Learn, in log order, exactly as `model.learn_one(x, y)` for each.
         4. Test: metrics and drift, on the score of score time (so the order of 3 and 4 is moot).
+           What was never scored is learned and not tested. A corrected label is one more test.
         5. Move the position to one past the last offset.
 
         Offsets must rise; they may have gaps.
@@ -297,8 +298,8 @@ class Learner:
         return n + 1 if n < _N_FIRST_PROBES else 1 << n.bit_length()
 
     def _test(self, examples: list[Example], offsets: list[int]) -> list[DriftSignal]:
-        if self.task is Task.ANOMALY:
-            kept = [i for i, example in enumerate(examples) if example.label is not None]
+        kept = [i for i, e in enumerate(examples) if e.label is not None and e.score is not None]
+        if len(kept) < len(examples):
             examples, offsets = [examples[i] for i in kept], [offsets[i] for i in kept]
         if not examples:
             return []

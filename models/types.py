@@ -34,16 +34,18 @@ class Example(msgspec.Struct, frozen=True, gc=False):
 
     `features`, `score`, `version` and `model_position` are those of score time; nothing here is
     ever recomputed. `label` is None only for the unsupervised half of an anomaly task, where the
-    event itself is learned before its label is known. `offset` and `floor` make the fold
-    idempotent (see `models.learner.SeenOffsets`); times are seconds since the epoch.
+    event itself is learned before its label is known. `score`, `version` and `model_position` are
+    None where the event was never scored: its label brought the features. A corrected label is the
+    next `revision`. `offset` and `floor` make the fold idempotent (see
+    `models.learner.SeenOffsets`); times are seconds since the epoch.
     """
 
     event_id: str
     features: Features
     label: Truth | None
-    score: float | dict[str, float]
-    version: str
-    model_position: int
+    score: float | dict[str, float] | None
+    version: str | None
+    model_position: int | None
     event_time: float
     label_time: float
     origin: str

@@ -7,7 +7,8 @@ The flow, once for each batch of records:
 3. A `lane` is one partition with one owner: it takes its position from Redis, and calls a handler.
 4. `score` validates an event, scores it with the model in force, stores the decision as pending
    (first write wins) and publishes it to scores and, if it alerts, to alerts.
-5. `label` finds the pending event of a label and appends an example: features, score, label.
+5. `label` finds the pending event of a label and appends an example: features, score, label. What
+   nobody labels in time, the score lane appends as a negative, if so configured.
 6. `learn` folds the examples, in the log's order, into the learner: metrics, drift, versions.
 7. The lane publishes through the `outbox`, awaits Kafka's acknowledgement, then commits state and
    position to Redis in one write, which Redis refuses if another worker has the lane by now.
@@ -26,7 +27,9 @@ The worker:
     lanes       the lanes owned now: opened and closed as partitions come and go
     lane        one partition in order; the commit order of all lanes
     score       handler: event to decision            (knows no framework)
+    silence     its sweep: events that nobody labelled become negatives
     label       handler: label to example             (knows no framework)
+    fields      the feature names behind pending records
     learn       handler: example to model and version (knows no framework)
     scorer      the model in force: the live learner, or the newest version
     vault       stored versions: verified, newest good first
@@ -40,6 +43,7 @@ The worker:
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
     durations   "7d" and "250ms" as seconds
+    section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics
     messages    wire formats: what is written, to Kafka and as pending records
     decoding    what producers send: decoding is validation

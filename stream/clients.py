@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from stream.settings import KafkaSettings, RedisSettings, SettingsError
+from stream.section import SettingsError
+from stream.settings import KafkaSettings, RedisSettings
 
 CLIENT_ID = "driftline"
 

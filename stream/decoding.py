@@ -40,11 +40,14 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Label(msgspec.Struct, frozen=True, gc=False):
-    """A valid label."""
+    """A valid label; `features` are its own, if it carries all that an event must have."""
 
     event_id: str
     truth: Truth
     label_time: float
+    event_time: float
+    weight: float = 1.0
+    features: Features | None = None
 
 
 _astuple = msgspec.structs.astuple
@@ -69,9 +72,7 @@ class EventDecoder:
         self.fields = FeatureFields(list(settings.features))
         self._bytes_max = settings.bytes_max
         self._future_max = settings.future_max
-        self._categories = [
-            i for i, f in enumerate(settings.features.values()) if f.type == "category"
-        ]
+        self._categories = _categories(settings)
         self._to_seconds = _time_reader(settings.time_format)
         entity = settings.entity
         self._entity_in_features = (
@@ -92,7 +93,7 @@ class EventDecoder:
         row = _decode_row(self._decode, value, self._bytes_max)
         values = row[self._n_head :]
         if self._categories:
-            values = self._text_categories(values)
+            values = _text_categories(values, self._categories)
         event_time = timestamp_ms / 1000.0
         if self._has_time:
             event_time = _not_in_future(self._to_seconds(row[1]), timestamp_ms, self._future_max)
@@ -104,29 +105,42 @@ class EventDecoder:
             entity = None if found is None else str(found)
         return Event(str(row[0]), event_time, entity, values, self.fields.features(values))
 
-    def _text_categories(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        # River takes strings as nominal; mixed int and str categories make its splits raise.
-        texts = list(values)
-        for i in self._categories:
-            if texts[i] is not None:
-                texts[i] = str(texts[i])
-        return tuple(texts)
+
+def _categories(settings: EventSettings) -> list[int]:
+    return [i for i, f in enumerate(settings.features.values()) if f.type == "category"]
+
+
+def _text_categories(values: tuple[Any, ...], categories: Sequence[int]) -> tuple[Any, ...]:
+    # River takes strings as nominal; mixed int and str categories make its splits raise.
+    texts = list(values)
+    for i in categories:
+        if texts[i] is not None:
+            texts[i] = str(texts[i])
+    return tuple(texts)
 
 
 class LabelDecoder:
     """Turn a label record into a `Label` of the task's type.
 
+    Parameters
+    ----------
+    event
+        Which fields of a label are features of its event, where `label.features` is set.
+
     Examples
     --------
     >>> from stream.settings import LabelSettings
     >>> decoder = LabelDecoder(LabelSettings(positive="UP", negative="DOWN"), Task.BINARY)
-    >>> decoder.decode(b'{"id": "a", "label": "UP"}', timestamp_ms=2_000)
-    Label(event_id='a', truth=True, label_time=2.0)
+    >>> label = decoder.decode(b'{"id": "a", "label": "UP"}', timestamp_ms=2_000)
+    >>> label.event_id, label.truth, label.label_time, label.weight, label.features
+    ('a', True, 2.0, 1.0, None)
     """
 
     BYTES_MAX = 65_536
 
-    def __init__(self, settings: LabelSettings, task: Task) -> None:
+    def __init__(
+        self, settings: LabelSettings, task: Task, event: EventSettings | None = None
+    ) -> None:
         self._to_seconds = _time_reader(settings.time_format)
         self._has_time = settings.time is not None
         self._future_max = settings.future_max
@@ -134,7 +148,15 @@ class LabelDecoder:
         value_type, self._to_truth = _truth(settings, task)
         columns: list[tuple[str, Any]] = [(settings.id, str | int), (settings.value, value_type)]
         columns += [(settings.time, _time_type(settings.time_format))] if settings.time else []
-        self._decode = _struct_decoder(columns, [], [])
+        self._n_head = len(columns)
+        optional: list[tuple[str, Any]] = []
+        self._has_weight = settings.weight is not None
+        if settings.weight is not None:
+            optional.append((settings.weight, Annotated[float, Meta(ge=0, le=settings.weight_max)]))
+        self._own = _OwnFeatures(event, settings) if settings.features and event else None
+        if self._own is not None:
+            optional += self._own.columns
+        self._decode = _struct_decoder(columns, optional, [False] * len(optional))
 
     def decode(self, value: bytes | None, timestamp_ms: int = 0) -> Label:
         """Validate one record's value; `timestamp_ms` is the label time if none is configured."""
@@ -147,7 +169,49 @@ class LabelDecoder:
         label_time = timestamp_ms / 1000.0
         if self._has_time:
             label_time = _not_in_future(self._to_seconds(row[2]), timestamp_ms, self._future_max)
-        return Label(str(row[0]), self._to_truth(row[1]), label_time)
+        weight, n_read = 1.0, self._n_head
+        if self._has_weight:
+            weight = 1.0 if row[n_read] is None else row[n_read]
+            n_read += 1
+        event_time, features = label_time, None
+        if self._own is not None:
+            event_time, features = self._own.read(row[n_read:], label_time, timestamp_ms)
+        return Label(str(row[0]), self._to_truth(row[1]), label_time, event_time, weight, features)
+
+
+class _OwnFeatures:
+    """The fields of an event that a label may carry; what is there must be valid."""
+
+    def __init__(self, event: EventSettings, label: LabelSettings) -> None:
+        self._fields = FeatureFields(list(event.features))
+        self._categories = _categories(event)
+        self._required = [i for i, f in enumerate(event.features.values()) if f.required]
+        self._to_seconds = _time_reader(event.time_format)
+        self._future_max = event.future_max
+        # A field that is the label's own time says nothing about the event's.
+        taken = (label.id, label.value, label.time, label.weight)
+        self._has_time = event.time is not None and event.time not in taken
+        self.columns: list[tuple[str, Any]] = []
+        if self._has_time:
+            self.columns.append((str(event.time), _time_type(event.time_format)))
+        self.columns += [(name, _feature_type(f)) for name, f in event.features.items()]
+
+    def read(
+        self, row: tuple[Any, ...], label_time: float, timestamp_ms: int
+    ) -> tuple[float, Features | None]:
+        """Give the event's time, as far as it is known, and its features, if they are all there."""
+        event_time = label_time
+        if self._has_time:
+            time, *row_features = row
+            row = tuple(row_features)
+            if time is not None:
+                seconds = self._to_seconds(time)
+                event_time = _not_in_future(seconds, timestamp_ms, self._future_max)
+        if any(row[i] is None for i in self._required) or all(value is None for value in row):
+            return event_time, None
+        if self._categories:
+            row = _text_categories(row, self._categories)
+        return event_time, self._fields.features(row)
 
 
 def _truth(settings: LabelSettings, task: Task) -> tuple[Any, Callable[[Any], Truth]]:

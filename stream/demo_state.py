@@ -98,7 +98,8 @@ class FrozenRival:
         if self.frozen_at_s is None:
             return [_probability(example.score) for example in examples]
         position = self._learner.position
-        late = [example.model_position > position for example in examples]
+        # The demo's labels bring no features of their own, so all of these were scored.
+        late = [(example.model_position or 0) > position for example in examples]
         asked = [e.features for e, is_late in zip(examples, late, strict=True) if is_late]
         scores = iter(self._learner.score_many(asked))
         return [

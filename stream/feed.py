@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from models.types import Features
 from stream.decoding import Event, EventDecoder
 from stream.messages import InvalidMessage
 from stream.rows import Row
@@ -34,6 +35,7 @@ class HeldLabel(NamedTuple):
     event_id: str | int
     value: Any
     time: Any
+    features: Features | None = None
 
 
 class Feed:
@@ -67,6 +69,8 @@ class Feed:
         self._decoder = EventDecoder(settings.event)
         self._has_time = settings.event.time is not None
         self._latest = 0.0
+        # Labels without events have nothing to join: where they may, they bring the features.
+        self._carry_features = settings.label.features and not with_events
         self._encode_label = label_encoder(settings)
 
     def records(self, rows: Iterable[Row]) -> Iterator[Outgoing]:
@@ -81,7 +85,9 @@ class Feed:
                 self.n_events += 1
                 yield Outgoing("event", _key(row, event), row.event)
             if self._with_labels and row.label is not None and row.event_id is not None:
-                self._schedule.add(HeldLabel(row.event_id, row.label, row.label_time), event_time)
+                features = event.features if event and self._carry_features else None
+                label = HeldLabel(row.event_id, row.label, row.label_time, features)
+                self._schedule.add(label, event_time)
         yield from self._labels(self._schedule.rest())
 
     def _check(self, row: Row) -> Event | None:
@@ -113,7 +119,9 @@ def label_encoder(settings: Settings) -> Callable[[HeldLabel, float], bytes]:
     label = settings.label
     encode = msgspec.json.Encoder().encode
     if label.time is None:
-        return lambda held, time: encode({label.id: held.event_id, label.value: held.value})
+        return lambda held, time: encode(
+            {label.id: held.event_id, label.value: held.value, **(held.features or {})}
+        )
     name = label.time
     write = _TIME_WRITERS[label.time_format]
     return lambda held, time: encode(
@@ -121,6 +129,7 @@ def label_encoder(settings: Settings) -> Callable[[HeldLabel, float], bytes]:
             label.id: held.event_id,
             label.value: held.value,
             name: write(time) if held.time is None else held.time,
+            **(held.features or {}),
         }
     )
 

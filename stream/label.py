@@ -2,7 +2,9 @@
 
 A label finds its scored event and becomes an example, waits for an event that it overtook, or
 becomes a dead letter with a reason. It claims the event first: the claim outlives crashes and
-workers, so of two labels for one event just one becomes an example, whoever handles them.
+workers, so of two labels for one event that agree just one becomes an example, whoever handles
+them, and of two that disagree the later claim is the next revision. A correction whose predecessor
+is not in the examples log yet waits like a label without event: revisions are learned in order.
 
 Why two origins: `labels/<p>` examples are appended in the order of the labels, `waited/<p>` ones
 when their event has come. Each carries its origin's floor, below which everything was acknowledged
@@ -17,20 +19,27 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from models.stores.base import Claimed, Claims, Lease, PendingStore
-from models.types import Example, Truth
+from models.stores.base import (
+    RECORD_HEAD,
+    Claimed,
+    Claims,
+    Lease,
+    NewClaim,
+    PendingStore,
+    Verdict,
+)
+from models.types import Example
 from stream import topics
 from stream.decoding import Label, LabelDecoder
+from stream.fields import SavedFields
 from stream.messages import (
-    FeatureFields,
+    SHARD_KEY,
     InvalidMessage,
     decode_pending,
-    decode_pending_fields,
     encode_dead_letter,
     encode_json,
 )
 from stream.ports import Message, Outcome, Record
-from stream.score import SHARD_KEY
 
 RETRY_MIN_S = 0.02
 RETRY_MAX_S = 1.0
@@ -63,11 +72,6 @@ def waiting_entry(kept: WaitingLabel) -> tuple[str, bytes]:
     return str(kept.offset), _encode(kept)
 
 
-def claim_of(partition: int, offset: int, truth: Truth) -> bytes:
-    """Write the claim of a label: where it was read, and what it says."""
-    return f"{partition}@{offset}={truth}".encode()
-
-
 class LabelHandler:
     """Join the labels of one partition with the events that wait for them.
 
@@ -75,6 +79,8 @@ class LabelHandler:
     ----------
     ttl
         Seconds after its event when a label has expired.
+    corrections
+        Whether a label that contradicts an earlier one is learned, else it is a dead letter.
     grace
         Seconds by which events must have passed a label's time, and that the label must have
         waited, before its event is unknown.
@@ -95,6 +101,7 @@ class LabelHandler:
         ttl: float,
         grace: float,
         waiting_max: int,
+        corrections: bool = True,
         scored_until: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._partition = partition
@@ -104,10 +111,12 @@ class LabelHandler:
         self._ttl = ttl
         self._grace = grace
         self._waiting_max = waiting_max
+        self._corrections = corrections
         self._scored_until = scored_until
         self._lease: Lease | None = None
         self._waiting: dict[int, tuple[WaitingLabel, Label]] = {}
-        self._fields: dict[int, FeatureFields] = {}
+        self._fields = SavedFields(store)
+        self._expired_until = -math.inf
         self._retry_at = 0.0
         self._retry_after = RETRY_MIN_S
 
@@ -131,16 +140,23 @@ class LabelHandler:
         outcome = Outcome(counts=Counter())
         outcome.counts["labels"] += len(records)
         labels, sources = self._decode_all(records, outcome)
-        own, claims = await self._claim(labels, sources)
+        claims = await self._claim(labels, sources)
         origin = f"labels/{self._partition}"
-        for label, record, claim, found in zip(labels, sources, own, claims.found, strict=True):
-            if found.record is None:
+        for label, record, found in zip(labels, sources, claims.found, strict=True):
+            if found.verdict in (Verdict.NO_EVENT, Verdict.BLOCKED):
                 self._wait(label, record, now, outcome)
             else:
-                self._join(label, record, claim, found, origin, position, outcome)
+                self._settle(label, record, found, origin, position, outcome)
         if labels:
             outcome.watermark = max(label.label_time for label in labels)
+            await self._expire_own(labels, outcome.watermark)
         return outcome
+
+    async def _expire_own(self, labels: Sequence[Label], watermark: float) -> None:
+        # Score lanes do this too, but there may be no events where labels bring the features.
+        if watermark - self._expired_until > self._ttl / 64 and labels[-1].features is not None:
+            self._expired_until = watermark
+            await self._store.expire(self._ttl)
 
     async def tick(self, position: int, now: float) -> Outcome | None:
         """Try again for the labels that wait, less and less often while none is found."""
@@ -150,11 +166,13 @@ class LabelHandler:
         # Every waiting label below the floor was appended and committed before this batch.
         floor = min(self._waiting)
         batch = list(self._waiting.values())[:RETRY_LABELS_MAX]
-        own, claims = await self._claim([x for _, x in batch], [kept for kept, _ in batch])
+        claims = await self._claim([label for _, label in batch], [kept for kept, _ in batch])
         origin = f"waited/{self._partition}"
-        for (kept, label), claim, found in zip(batch, own, claims.found, strict=True):
-            if found.record is not None:
-                self._join(label, kept, claim, found, origin, floor, outcome)
+        for (kept, label), found in zip(batch, claims.found, strict=True):
+            if found.verdict is Verdict.BLOCKED:
+                continue
+            if found.verdict is not Verdict.NO_EVENT:
+                self._settle(label, kept, found, origin, floor, outcome)
             elif self._unknown(label, kept, claims, now):
                 detail = f"no event with id {label.event_id[:64]!r} came, or it expired long ago"
                 self._refuse(kept, InvalidMessage("unknown_event", detail), outcome)
@@ -203,26 +221,25 @@ class LabelHandler:
 
     async def _claim(
         self, labels: Sequence[Label], sources: Sequence[Record | WaitingLabel]
-    ) -> tuple[list[bytes], Claims]:
-        """Claim the labels' events; give our claims, and those in force."""
+    ) -> Claims:
+        """Claim the labels' events, in order."""
         assert self._lease is not None, "a label before open"
         if not labels:
-            return [], Claims([], None)
-        own = [
-            claim_of(self._partition, source.offset, label.truth)
+            return Claims([], None)
+        ttl = self._ttl
+        wanted = [
+            NewClaim(
+                label.event_id,
+                source.offset,
+                str(label.truth),
+                label.label_time - ttl,
+                None if label.features is None else label.event_time,
+            )
             for label, source in zip(labels, sources, strict=True)
         ]
-        pairs = [(label.event_id, claim) for label, claim in zip(labels, own, strict=True)]
-        claims = await self._store.claim(self._lease, pairs)
-        await self._know_fields(claims.found)
-        return own, claims
-
-    async def _know_fields(self, found: Sequence[Claimed]) -> None:
-        """Load the feature names that records of another configuration refer to."""
-        used = {decode_pending_fields(claimed.record) for claimed in found if claimed.record}
-        if not used <= self._fields.keys():
-            saved = await self._store.load_fields()
-            self._fields = {key: FeatureFields(names) for key, names in saved.items()}
+        claims = await self._store.claim(self._lease, wanted, corrections=self._corrections)
+        await self._fields.know(claimed.record for claimed in claims.found)
+        return claims
 
     def _wait(self, label: Label, record: Record, now: float, outcome: Outcome) -> None:
         kept = waiting_label(record, now)
@@ -237,45 +254,68 @@ class LabelHandler:
         passed = claims.watermark is None or claims.watermark > label.label_time + self._grace
         return passed and now - kept.since > self._grace
 
-    def _join(
+    def _settle(
         self,
         label: Label,
         source: Record | WaitingLabel,
-        own_claim: bytes,
         found: Claimed,
         origin: str,
         floor: int,
         outcome: Outcome,
     ) -> None:
-        assert found.record is not None and found.claim is not None
+        """Make of a label what its claim says: an example or a dead letter."""
+        match found.verdict:
+            case Verdict.JOINED:
+                example = self._joined(label, source, found, origin, floor)
+                outcome.label_delays.append(example.label_time - example.event_time)
+            case Verdict.OWN_FEATURES:
+                example = _own_example(label, source, found, origin, floor)
+                outcome.counts["own_features"] += 1
+            case _:
+                self._refuse(source, self._why_not(label, found), outcome)
+                return
+        outcome.messages.append(Message(topics.EXAMPLES.name, 0, SHARD_KEY, encode_json(example)))
+        outcome.counts["examples"] += 1
+        if example.revision > 1:
+            outcome.counts["corrections"] += 1
+
+    def _joined(
+        self,
+        label: Label,
+        source: Record | WaitingLabel,
+        found: Claimed,
+        origin: str,
+        floor: int,
+    ) -> Example:
+        assert found.record is not None
         pending = decode_pending(found.record)
-        delay = label.label_time - pending.event_time
-        if found.claim != own_claim:
-            first = found.claim.decode().partition("=")[2]
-            detail = f"the event was labelled {first} before; this one says {label.truth}"
-            self._refuse(source, InvalidMessage("duplicate_label", detail), outcome)
-        elif delay > self._ttl:
-            detail = f"{delay:.0f} s after its event; at most {self._ttl:.0f} s are waited"
-            self._refuse(source, InvalidMessage("expired", detail), outcome)
-        else:
-            example = Example(
-                label.event_id,
-                self._fields[pending.fields].features(pending.values),
-                label.truth,
-                pending.score,
-                pending.version,
-                pending.model_position,
-                pending.event_time,
-                label.label_time,
-                origin,
-                source.offset,
-                floor,
-            )
-            outcome.messages.append(
-                Message(topics.EXAMPLES.name, 0, SHARD_KEY, encode_json(example))
-            )
-            outcome.counts["examples"] += 1
-            outcome.label_delays.append(delay)
+        return Example(
+            label.event_id,
+            self._fields.features(pending),
+            label.truth,
+            pending.score,
+            pending.version,
+            pending.model_position,
+            pending.event_time,
+            label.label_time,
+            origin,
+            source.offset,
+            floor,
+            label.weight,
+            found.revision,
+        )
+
+    def _why_not(self, label: Label, found: Claimed) -> InvalidMessage:
+        if found.verdict is Verdict.DUPLICATE:
+            detail = f"the event was labelled {label.truth} before"
+            return InvalidMessage("duplicate_label", detail)
+        if found.verdict is Verdict.REFUSED:
+            detail = f"the event was labelled {found.before} before; this one says {label.truth}"
+            return InvalidMessage("correction_refused", detail)
+        assert found.verdict is Verdict.EXPIRED and found.record is not None, found
+        delay = label.label_time - RECORD_HEAD.unpack_from(found.record)[0]
+        detail = f"{delay:.0f} s after its event; at most {self._ttl:.0f} s are waited"
+        return InvalidMessage("expired", detail)
 
     def _refuse(
         self, record: Record | WaitingLabel, error: InvalidMessage, outcome: Outcome
@@ -285,3 +325,25 @@ class LabelHandler:
             Message(topics.DEAD_LETTERS.name, self._partition, record.key, letter)
         )
         outcome.counts["dead_letters", error.reason] += 1
+
+
+def _own_example(
+    label: Label, source: Record | WaitingLabel, found: Claimed, origin: str, floor: int
+) -> Example:
+    """Make an example of a label alone: nothing was scored, so there is nothing to test."""
+    assert label.features is not None, label.event_id
+    return Example(
+        label.event_id,
+        label.features,
+        label.truth,
+        None,
+        None,
+        None,
+        label.event_time,
+        label.label_time,
+        origin,
+        source.offset,
+        floor,
+        label.weight,
+        found.revision,
+    )

@@ -18,9 +18,8 @@ from models.checkpoint import CutReason
 from models.learner import Learner
 from models.stores.base import Lease, VersionStore
 from stream import topics
-from stream.messages import decode_example, encode_drift, encode_json
+from stream.messages import SHARD_KEY, decode_example, encode_drift, encode_json
 from stream.ports import Cut, Message, Outcome, Record
-from stream.score import SHARD_KEY
 from stream.scorer import ModelInForce
 from stream.settings import VersionSettings
 from stream.vault import Vault

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -31,10 +31,8 @@ class _ExampleOrigin(msgspec.Struct, gc=False):
     event_id: str
     origin: str
     offset: int
-
-
-class _EventId(msgspec.Struct, gc=False):
-    id: str | int
+    score: Any = None
+    revision: int = 1
 
 
 @dataclass
@@ -80,8 +78,11 @@ class Ledger:
     repeated_events: set[Origin] = field(default_factory=set)
     redelivered: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[str] = field(default_factory=Counter)
+    negatives: set[Origin] = field(default_factory=set)
+    n_corrections: int = 0
+    n_own_features: int = 0
     _decisions: dict[str, int] = field(default_factory=dict)
-    _labelled: set[str] = field(default_factory=set)
+    _revisions: set[tuple[str, int]] = field(default_factory=set)
 
     def add_score(self, value: bytes) -> None:
         """Enter a decision. Two different ones for an event are a conflict."""
@@ -94,7 +95,7 @@ class Ledger:
         self.scores[origin] = content
 
     def add_example(self, value: bytes) -> None:
-        """Enter an example. Two labels learned for one event are a conflict."""
+        """Enter an example. Two for one revision of an event's truth are a conflict."""
         example = _decode_example(value)
         lane, _, partition = example.origin.partition("/")
         origin = (int(partition), example.offset)
@@ -102,13 +103,20 @@ class Ledger:
             self.redelivered["unlabelled examples"] += origin in self.unlabelled
             self.unlabelled.add(origin)
             return
-        if origin in self.examples:
+        silent = lane == "silence"
+        if origin in (self.negatives if silent else self.examples):
             self.redelivered["examples"] += 1
             return
-        self.examples[origin] = example.event_id
-        if example.event_id in self._labelled:
-            self.conflicts["events with two examples"] += 1
-        self._labelled.add(example.event_id)
+        if silent:
+            self.negatives.add(origin)
+        else:
+            self.examples[origin] = example.event_id
+            self.n_corrections += example.revision > 1
+            self.n_own_features += example.revision == 1 and example.score is None
+        revision = (example.event_id, example.revision)
+        if revision in self._revisions:
+            self.conflicts["two examples for one revision of an event"] += 1
+        self._revisions.add(revision)
 
     def add_dead_letter(self, value: bytes, events_topic: str, labels_topic: str) -> None:
         """Enter a dead letter."""
@@ -135,6 +143,13 @@ class Ledger:
             and origin not in self.dead_events
         )
 
+    def _n_revisions_alone(self) -> int:
+        # Where the log was cut off, the first ones may be gone: the topic is kept for ever.
+        alone = [
+            n > 1 and (event_id, n - 1) not in self._revisions for event_id, n in self._revisions
+        ]
+        return sum(alone)
+
     def balance(self) -> Balance:
         """Draw the account up."""
         events, labels = self.events, self.labels
@@ -150,6 +165,9 @@ class Ledger:
         conflicts = Counter(self.conflicts)
         conflicts["events both scored and dead letters"] += len(scored & dead.keys())
         conflicts["labels both learned and dead letters"] += len(joined & refused.keys())
+        conflicts["revisions without the one before"] += self._n_revisions_alone()
+        negatives = {o for o in self.negatives if events.owed(*o)}
+        conflicts["negatives of events without a decision"] += len(negatives - scored)
         return Balance(
             events={
                 "events": events.n_owed,
@@ -164,6 +182,13 @@ class Ledger:
                 "waiting for their events": waiting,
                 **_by_reason(refused),
                 "MISSING": unresolved - waiting,
+            },
+            learned={
+                "examples": len(self.examples) + len(self.negatives),
+                "labels of events": len(self.examples) - self.n_corrections - self.n_own_features,
+                "labels with features of their own": self.n_own_features,
+                "corrections": self.n_corrections,
+                "events without a label, as negatives": len(self.negatives),
             },
             backlog={
                 "events": events.n_records - events.n_owed,
@@ -180,6 +205,7 @@ class Balance:
 
     events: dict[str, int]
     labels: dict[str, int]
+    learned: dict[str, int]
     backlog: dict[str, int]
     redelivered: dict[str, int]
     conflicts: dict[str, int]

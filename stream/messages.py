@@ -1,7 +1,7 @@
 """Wire formats: what Driftline writes, and what it keeps in Redis.
 
 Every output is JSON with a `schema` number; readers ignore fields that they do not know. Pending
-records are positional msgpack, since millions of them wait in memory.
+records are packed tightly, since millions of them wait in memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from models.stores.base import RECORD_HEAD
 from models.types import (
     DriftSignal,
     Example,
@@ -22,6 +23,8 @@ from models.types import (
 )
 
 SCHEMA = 1
+SHARD_KEY = b"0"
+"""Key of the one shard's examples."""
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
@@ -57,8 +60,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=False):
 class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A scored event that waits for its label: the decision and the features it was made from.
 
-    Positional msgpack, since a million of these wait in memory. `fields` names the
-    `FeatureFields` that the values belong to, so a changed configuration can still read them.
+    Positional msgpack, since a million of these wait in memory; time and offset stand in the
+    record's head alone. `fields` names the `FeatureFields` that the values belong to, so a changed
+    configuration can still read them.
     """
 
     fields: int
@@ -67,15 +71,11 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     threshold: float
     version: str
     model_position: int
-    event_time: float
     entity: str | None
     partition: int
-    offset: int
     stale: bool
-
-
-class _PendingFields(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    fields: int
+    event_time: float = 0.0
+    offset: int = 0
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -155,14 +155,47 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
 
 
 encode_json: Callable[[Any], bytes] = _json.encode
-encode_pending: Callable[[Pending], bytes] = _msgpack.encode
-decode_pending: Callable[[bytes], Pending] = msgspec.msgpack.Decoder(Pending).decode
-_first_of = msgspec.msgpack.Decoder(_PendingFields).decode
+
+
+class _PendingFields(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    fields: int
+
+
+_decode_body = msgspec.msgpack.Decoder(Pending).decode
+_decode_fields = msgspec.msgpack.Decoder(_PendingFields).decode
+_set = msgspec.structs.force_setattr
+_pack_head, _unpack_head, _HEAD_BYTES = RECORD_HEAD.pack, RECORD_HEAD.unpack_from, RECORD_HEAD.size
+
+
+def encode_pending(pending: Pending) -> bytes:
+    """Write a pending record: the store's head, then what is ours."""
+    return _pack_head(pending.event_time, pending.offset) + _msgpack.encode(
+        (
+            pending.fields,
+            pending.values,
+            pending.score,
+            pending.threshold,
+            pending.version,
+            pending.model_position,
+            pending.entity,
+            pending.partition,
+            pending.stale,
+        )
+    )
+
+
+def decode_pending(record: bytes) -> Pending:
+    """Read a pending record."""
+    event_time, offset = _unpack_head(record)
+    pending = _decode_body(memoryview(record)[_HEAD_BYTES:])
+    _set(pending, "event_time", event_time)  # Nobody else has seen it yet.
+    _set(pending, "offset", int(offset))
+    return pending
 
 
 def decode_pending_fields(record: bytes) -> int:
     """Give the id of the feature names that a pending record refers to."""
-    return _first_of(record).fields
+    return _decode_fields(memoryview(record)[_HEAD_BYTES:]).fields
 
 
 decode_example: Callable[[bytes], Example] = msgspec.json.Decoder(Example).decode

@@ -16,6 +16,7 @@ from models.types import Example, Features, Score, Task
 from stream import topics
 from stream.decoding import Event, EventDecoder
 from stream.messages import (
+    SHARD_KEY,
     InvalidMessage,
     Pending,
     decision_of,
@@ -25,6 +26,7 @@ from stream.messages import (
     encode_pending,
 )
 from stream.ports import Message, Outcome, Record
+from stream.silence import Silence
 
 
 class Scorer(Protocol):
@@ -40,7 +42,13 @@ class Scorer(Protocol):
 
 
 class ScoreHandler:
-    """Validate, score and remember the events of one partition."""
+    """Validate, score and remember the events of one partition.
+
+    Parameters
+    ----------
+    silence
+        Makes negatives of events that nobody labelled in time; None: they are just forgotten.
+    """
 
     def __init__(
         self,
@@ -53,6 +61,7 @@ class ScoreHandler:
         task: Task,
         threshold: float,
         ttl: float,
+        silence: Silence | None = None,
     ) -> None:
         self._partition = partition
         self._topic = topic
@@ -62,6 +71,7 @@ class ScoreHandler:
         self._task = task
         self._threshold = threshold
         self._ttl = ttl
+        self._silence = silence
         self._lease: Lease | None = None
         self._watermark = float("-inf")
         self._generation_checked = float("-inf")
@@ -76,6 +86,9 @@ class ScoreHandler:
         self._lease = lease
         fields = self._decoder.fields
         await self._store.save_fields(fields.id, fields.names)
+        if self._silence is None:
+            # It may have been on before: what is queued would be kept for ever.
+            await self._store.forget_silent(lease)
         return lease.position
 
     async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
@@ -88,7 +101,10 @@ class ScoreHandler:
             for event, record in zip(events, pending, strict=True)
         ]
         assert self._lease is not None, "absorb before open"
-        firsts = await self._store.put_pending(self._lease, news) if news else []
+        firsts: list[bytes | None] = []
+        if news:
+            sweep = self._silence is not None
+            firsts = await self._store.put_pending(self._lease, news, sweep=sweep)
         for i, first in enumerate(firsts):
             if first is not None:
                 pending[i] = decode_pending(first)
@@ -131,11 +147,11 @@ class ScoreHandler:
                 threshold,
                 version,
                 position,
-                event.event_time,
                 event.entity,
                 partition,
-                offset,
                 stale,
+                event.event_time,
+                offset,
             )
             for event, score, offset in zip(events, plain, offsets, strict=True)
         ]
@@ -188,11 +204,12 @@ class ScoreHandler:
             outcome.counts["examples"] += 1
 
     async def tick(self, position: int, now: float) -> Outcome | None:
-        """Let generations go that no label can reach any more, once for each new watermark."""
+        """Sweep silent events; let generations go that no label can reach any more."""
         if self._watermark - self._generation_checked > self._ttl / 64:
             self._generation_checked = self._watermark
             await self._store.expire(self._ttl)
-        return None
+        assert self._lease is not None, "tick before open"
+        return None if self._silence is None else await self._silence.sweep(self._lease, now)
 
     def hold(self, records: Sequence[Record]) -> bool:
         """Never: events depend on no other lane."""
@@ -205,7 +222,3 @@ class ScoreHandler:
     def close(self) -> None:
         """Forget the lease: the lane went to another worker."""
         self._lease = None
-
-
-SHARD_KEY = b"0"
-"""Key of the one shard's examples."""

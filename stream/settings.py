@@ -18,8 +18,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -34,6 +32,7 @@ from pydantic_settings import (
 from models.sealing import KeyRing
 from models.types import Task
 from stream.durations import Duration
+from stream.section import Section, SettingsError, explain, secret
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_FILE = Path("driftline.toml")
@@ -43,21 +42,13 @@ NUMBER_MAX = 1e15
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-class SettingsError(Exception):
-    """The configuration can't be used; the message names the key and the fix."""
-
-
 def _check_topic_prefix(name: str) -> str:
     if not _TOPIC_PREFIX.fullmatch(name):
         raise ValueError("use letters, digits, '.', '_' and '-': it begins every topic's name")
     return name
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class KafkaSettings(_Section):
+class KafkaSettings(Section):
     """Where Kafka is and how to log in; passed to every client."""
 
     bootstrap: str = Field("127.0.0.1:9092", description="Brokers as host:port, comma separated.")
@@ -90,10 +81,10 @@ class KafkaSettings(_Section):
 
     def password(self) -> str | None:
         """Give the SASL password, from the value or the file."""
-        return _secret(self.sasl_password, self.sasl_password_file)
+        return secret(self.sasl_password, self.sasl_password_file)
 
 
-class RedisSettings(_Section):
+class RedisSettings(Section):
     """Where Redis is and how to log in."""
 
     url: str = Field(
@@ -109,10 +100,10 @@ class RedisSettings(_Section):
 
     def secret(self) -> str | None:
         """Give the password, from the value or the file."""
-        return _secret(self.password, self.password_file)
+        return secret(self.password, self.password_file)
 
 
-class FeatureSettings(_Section):
+class FeatureSettings(Section):
     """One feature field of an event, as the producer sends it."""
 
     type: Literal["number", "integer", "category", "boolean"] = Field(
@@ -130,7 +121,7 @@ class FeatureSettings(_Section):
         return self
 
 
-class EventSettings(_Section):
+class EventSettings(Section):
     """Which of the producer's fields mean what."""
 
     id: str = Field("id", description="Field with the event's unique id (string or integer).")
@@ -162,7 +153,7 @@ class EventSettings(_Section):
         return self
 
 
-class LabelSettings(_Section):
+class LabelSettings(Section):
     """Which fields of a label record mean what."""
 
     id: str = Field("id", description="Field with the id of the labelled event.")
@@ -181,6 +172,22 @@ class LabelSettings(_Section):
         86_400.0,
         description="A label later than its Kafka timestamp by more than this is a dead letter.",
     )
+    corrections: Literal["learn", "refuse"] = Field(
+        "learn",
+        description="What a label does that contradicts an earlier one of its event: it is learned "
+        "as well, once, or it is a dead letter.",
+    )
+    weight: str | None = Field(
+        None, description="Field with the label's weight, a number; a label without it weighs 1."
+    )
+    weight_max: float = Field(
+        1000.0, gt=0, description="A label that weighs more, or less than 0, is a dead letter."
+    )
+    features: bool = Field(
+        False,
+        description="Labels may carry the event's feature fields: such a label is learned at once "
+        "if its event does not wait for it.",
+    )
 
     @model_validator(mode="after")
     def _pair(self) -> LabelSettings:
@@ -189,7 +196,7 @@ class LabelSettings(_Section):
         return self
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """What learns."""
 
     task: Task = Field(Task.BINARY, description="binary, multiclass, regression or anomaly.")
@@ -204,7 +211,7 @@ class ModelSettings(_Section):
     rolling_n: int = Field(1000, ge=10, description="Examples in the rolling metrics.")
 
 
-class DriftSettings(_Section):
+class DriftSettings(Section):
     """How readily drift is called (ADWIN's delta: smaller is stricter)."""
 
     warning_delta: float = Field(0.01, gt=0, lt=1, description="ADWIN delta of the warning.")
@@ -221,7 +228,7 @@ class DriftSettings(_Section):
         return self
 
 
-class JoinSettings(_Section):
+class JoinSettings(Section):
     """How long events wait for labels, and labels for events."""
 
     ttl: Duration = Field(
@@ -235,9 +242,24 @@ class JoinSettings(_Section):
     waiting_max: int = Field(
         20_000, ge=1, description="Labels that may wait for their events before a lane pauses."
     )
+    negative_after: Duration = Field(
+        0.0,
+        description="Binary tasks: an event without a label for this long is learned as a "
+        "negative; 0: never. Must be below ttl.",
+    )
+    negative_weight: float = Field(1.0, gt=0, le=1000, description="What such a negative weighs.")
+
+    @model_validator(mode="after")
+    def _negatives(self) -> JoinSettings:
+        if self.negative_after >= self.ttl:
+            raise ValueError(
+                f"negative_after ({self.negative_after:g} s) must be below ttl ({self.ttl:g} s): "
+                "events are not remembered longer"
+            )
+        return self
 
 
-class VersionSettings(_Section):
+class VersionSettings(Section):
     """When versions are cut, how many are kept, and what proves them to be ours."""
 
     every_n: int = Field(50_000, ge=1, description="Cut a version after this many examples.")
@@ -254,7 +276,7 @@ class VersionSettings(_Section):
 
     def key_ring(self) -> KeyRing | None:
         """Give the keys, from the value or the file; None if versions are not signed."""
-        text = _secret(self.keys, self.keys_file)
+        text = secret(self.keys, self.keys_file)
         try:
             return None if text is None else KeyRing.parse(text)
         except ValueError as error:
@@ -262,7 +284,7 @@ class VersionSettings(_Section):
             raise SettingsError(f"{where}: {error}") from None
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """How a worker runs."""
 
     batch_records_max: int = Field(
@@ -300,6 +322,24 @@ class Settings(BaseSettings):
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    @model_validator(mode="after")
+    def _labels(self) -> Settings:
+        if self.join.negative_after and self.model.task is not Task.BINARY:
+            raise ValueError(
+                f"join.negative_after is for binary tasks, and model.task is {self.model.task}"
+            )
+        if self.label.features and self.model.task is Task.ANOMALY:
+            raise ValueError(
+                "label.features makes no sense with model.task anomaly, which learns from events"
+            )
+        own = {self.label.id, self.label.value, self.label.time, self.label.weight}
+        if self.label.features and (both := own & self.event.features.keys()):
+            raise ValueError(
+                f"with label.features, the field {min(filter(None, both))!r} can't be both a "
+                "feature and the label's id, value, time or weight"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -347,7 +387,7 @@ def load_settings(
     try:
         return Settings(**data)
     except ValidationError as error:
-        raise SettingsError(_explain(path, error)) from None
+        raise SettingsError(explain(path, error)) from None
 
 
 def _merge(into: dict[str, Any], overrides: dict[str, Any]) -> None:
@@ -356,30 +396,3 @@ def _merge(into: dict[str, Any], overrides: dict[str, Any]) -> None:
             _merge(into.setdefault(key, {}), value)
         else:
             into[key] = value
-
-
-def _explain(path: Path, error: ValidationError) -> str:
-    lines = [f"{path}: {error.error_count()} setting(s) can't be used:"]
-    for problem in error.errors(include_url=False, include_input=False):
-        key = ".".join(str(part) for part in problem["loc"]) or "(the whole)"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "no such setting; `driftline config reference` lists all"
-        elif problem["type"] == "missing":
-            message = "must be set"
-        lines.append(f"  {key}: {message}")
-    return "\n".join(lines)
-
-
-def _secret(value: SecretStr | None, file: Path | None) -> str | None:
-    if value is not None:
-        return value.get_secret_value()
-    if file is None:
-        return None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"can't read the secret file {file}: {error.strerror}") from None
-
-
-__all__ = ["Settings", "SettingsError", "find_file", "load_settings"]

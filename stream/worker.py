@@ -20,12 +20,13 @@ from stream.label import LabelHandler
 from stream.lane import Lane
 from stream.learn import LearnHandler
 from stream.learners import new_learner
-from stream.messages import AuditRecord, encode_json
+from stream.messages import SHARD_KEY, AuditRecord, encode_json
 from stream.metrics import WorkerMetrics
 from stream.ports import Clock, Handler, Message, Outbox, Outcome, Record
-from stream.score import SHARD_KEY, ScoreHandler
+from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
+from stream.silence import Silence
 from stream.vault import Background, RefusedVersion, Vault
 
 log = logging.getLogger(__name__)
@@ -125,16 +126,18 @@ class Worker:
                 task=settings.model.task,
                 threshold=settings.model.threshold,
                 ttl=settings.join.ttl,
+                silence=self._silence(partition),
             )
         if topic == self.topic(topics.LABELS):
             return "label", LabelHandler(
                 partition,
                 topic=topic,
-                decoder=LabelDecoder(settings.label, settings.model.task),
+                decoder=LabelDecoder(settings.label, settings.model.task, settings.event),
                 store=self._store,
                 ttl=settings.join.ttl,
                 grace=settings.join.early_grace,
                 waiting_max=settings.join.waiting_max,
+                corrections=settings.label.corrections == "learn",
                 scored_until=self.scored_until,
             )
         assert topic == self.topic(topics.EXAMPLES), topic
@@ -145,6 +148,17 @@ class Worker:
             store=self._store,
             versions=settings.versions,
             vault=self._vault,
+        )
+
+    def _silence(self, partition: int) -> Silence | None:
+        join = self.settings.join
+        if not join.negative_after:
+            return None
+        return Silence(
+            partition,
+            store=self._store,
+            negative_after=join.negative_after,
+            weight=join.negative_weight,
         )
 
     def _pauser(self, topic: str, partition: int) -> Callable[[bool], None]:

@@ -8,8 +8,10 @@ one contract suite.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -17,6 +19,14 @@ import msgspec
 GENERATIONS_PER_TTL = 8
 """Pending events expire as whole generations, each an eighth of the TTL long: memory is at most
 an eighth above what the TTL asks for, and a look-up tries at most ten keys."""
+
+RECORD_HEAD = struct.Struct("<dd")
+"""A pending record begins with its event's time and offset, which the store looks at; the rest is
+the handlers' own."""
+
+SWEPT = "swept"
+"""Key in a score lane's state: all of its events below this offset were labelled, or became
+negatives that are in the examples log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +38,74 @@ class Lease:
     position: int | None
     state: dict[str, bytes] = field(default_factory=dict)
 
+    @property
+    def partition(self) -> str:
+        """The lane's partition, as its name has it: `3` of `label.3`."""
+        return self.lane.rpartition(".")[2]
+
 
 class NewPending(msgspec.Struct, frozen=True, gc=False):
-    """A pending record to store under its event's id."""
+    """A pending record to store under its event's id; it begins with `RECORD_HEAD`."""
 
     event_id: str
     event_time: float
     record: bytes
 
 
-class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """What claiming an event for a label found.
+class NewClaim(msgspec.Struct, frozen=True, gc=False):
+    """What a label asks for: to be the next revision of the truth about an event.
 
-    `record` is the pending record, or None if no such event waits. `claim` is the claim now in
-    force: the caller's own, or that of the label that came first.
+    `offset` is the label's in its partition. An event before `event_time_min` can't be claimed
+    any more. `own_time` is set if the label carries features of its own: then it needs no pending
+    event, and the claim is kept as long as that of an event of this time.
     """
 
+    event_id: str
+    offset: int
+    truth: str
+    event_time_min: float
+    own_time: float | None = None
+
+
+class Verdict(StrEnum):
+    """What became of a claim; once given to a label, it never changes."""
+
+    NO_EVENT = ""
+    """No such event waits."""
+    EXPIRED = "X"
+    """The event is too old."""
+    JOINED = "L"
+    """It is the next revision, with the features of the pending event."""
+    OWN_FEATURES = "F"
+    """It is the next revision, with the features that the label carries."""
+    DUPLICATE = "D"
+    """The event has this label already."""
+    REFUSED = "R"
+    """The event has another label, and corrections are refused."""
+    BLOCKED = "B"
+    """The revision before is not acknowledged yet: ask again."""
+
+
+class Claimed(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a claim; `before` is the truth that stands where this one is refused."""
+
     record: bytes | None
-    claim: bytes | None
+    verdict: Verdict
+    revision: int = 0
+    before: str = ""
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """Events, in the order of their offsets, for which no label came.
+
+    `silent` are (event id, record) of those now claimed for silence. `floor` is where this sweep
+    began and `next` where it ended; with `more`, others may be due at once.
+    """
+
+    silent: list[tuple[str, bytes]]
+    floor: int
+    next: int
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +172,39 @@ class LaneStore(Protocol):
 class PendingStore(Protocol):
     """Scored events that wait for their labels; the first write of an id wins."""
 
-    async def put_pending(self, lease: Lease, records: Sequence[NewPending]) -> list[bytes | None]:
-        """Store records of new ids; give None for each stored, else the record that was first."""
+    async def put_pending(
+        self, lease: Lease, records: Sequence[NewPending], *, sweep: bool = False
+    ) -> list[bytes | None]:
+        """Store records of new ids; give None for each stored, else the record that was first.
+
+        With `sweep`, those stored also join the lane's queue for `sweep_silent`.
+        """
         ...
 
-    async def claim(self, lease: Lease, claims: Sequence[tuple[str, bytes]]) -> Claims:
-        """Claim (event id, claim) for labels; the first claim of an event wins, for good."""
+    async def claim(
+        self, lease: Lease, claims: Sequence[NewClaim], *, corrections: bool = True
+    ) -> Claims:
+        """Claim events for labels of one lane, in order.
+
+        The first label of an event is revision 1. One that says something else is the next
+        revision (without `corrections`: refused), but only once the revision before is in the
+        examples log: so the log has them in the order of the claims. A verdict stands: whoever
+        claims again for the same label, after a crash, gets it again.
+        """
+        ...
+
+    async def sweep_silent(self, lease: Lease, negative_after: float, limit: int) -> Swept:
+        """Claim for silence the next of the lane's queued events that nobody labelled in time.
+
+        In the order of the queue, up to the first whose `negative_after` is not over by the time
+        of all score lanes, and that no label lane may yet have a label for. Commit `Swept.next`
+        as the lane's state `SWEPT` when the examples are acknowledged: a sweep begins there, and
+        gives what was claimed and not committed again.
+        """
+        ...
+
+    async def forget_silent(self, lease: Lease) -> None:
+        """Empty the lane's queue: silence means nothing any more."""
         ...
 
     async def save_fields(self, fields_id: int, names: Sequence[str]) -> None:
@@ -129,7 +216,10 @@ class PendingStore(Protocol):
         ...
 
     async def expire(self, ttl: float) -> int:
-        """Drop the generations that every active lane has passed by `ttl`; give how many."""
+        """Drop the generations that every active lane has passed by `ttl`; give how many.
+
+        One with events that are yet to be swept stays.
+        """
         ...
 
 

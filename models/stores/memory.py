@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
-from models.stores.base import Claimed, Claims, Lease, NewPending, generation_end, generation_of
+from models.stores.base import (
+    GENERATIONS_PER_TTL,
+    RECORD_HEAD,
+    SWEPT,
+    Claimed,
+    Claims,
+    Lease,
+    NewClaim,
+    NewPending,
+    Swept,
+    Verdict,
+    generation_end,
+    generation_of,
+)
+
+_REVISIONS = (Verdict.JOINED, Verdict.OWN_FEATURES)
+
+
+@dataclass(slots=True)
+class _Claim:
+    # The truth is None while only silence has spoken. Entries are verdicts in flight, by the lane
+    # and offset that got them.
+    revision: int
+    truth: str | None
+    entries: dict[tuple[str, int], tuple[Verdict, int]] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -19,7 +45,10 @@ class MemoryStore:
         self._states: dict[str, dict[str, bytes]] = {}
         self._watermarks: dict[str, float] = {}
         self._pending: dict[int, dict[str, bytes]] = {}
-        self._claims: dict[int, dict[str, bytes]] = {}
+        self._claims: dict[int, dict[str, _Claim]] = {}
+        self._own_claims: dict[int, dict[str, _Claim]] = {}
+        self._silent: dict[str, deque[tuple[float, int, int, str]]] = {}
+        self._mark_at_rest = -math.inf
         self._versions: dict[str, tuple[bytes, bytes]] = {}
         self._newest: str | None = None
         self._fields: dict[int, list[str]] = {}
@@ -39,10 +68,11 @@ class MemoryStore:
         """Drop everything but the versions, the birth record first."""
         self._birth = None
         self._epochs = dict.fromkeys(lanes, epoch)
-        for kept in (self._positions, self._states, self._watermarks, self._pending):
-            kept.clear()
-        self._claims.clear()
-        self._fields.clear()
+        positions_and_state = self._positions, self._states, self._watermarks
+        events = self._pending, self._claims, self._own_claims, self._silent
+        for forgotten in (*positions_and_state, *events, self._fields):
+            forgotten.clear()
+        self._mark_at_rest = -math.inf
 
     async def acquire(self, lane: str) -> Lease:
         """Take the lane over: raise its epoch, and give its position and state."""
@@ -74,36 +104,135 @@ class MemoryStore:
     async def rest(self, lease: Lease) -> None:
         """Say that the lane is idle: until its next commit it holds no watermark back."""
         self._check(lease)
-        self._watermarks.pop(lease.lane, None)
+        mark = self._watermarks.pop(lease.lane, -math.inf)
+        if lease.lane.startswith("score."):
+            self._mark_at_rest = max(self._mark_at_rest, mark)
 
-    async def put_pending(self, lease: Lease, records: Sequence[NewPending]) -> list[bytes | None]:
+    async def put_pending(
+        self, lease: Lease, records: Sequence[NewPending], *, sweep: bool = False
+    ) -> list[bytes | None]:
         """Store records of new ids; give None for each stored, else the record that was first."""
         self._check(lease)
         found: list[bytes | None] = []
         for new in records:
-            first = next(
-                (rows[new.event_id] for rows in self._pending.values() if new.event_id in rows),
-                None,
-            )
+            _, first = self._find(new.event_id)
             if first is None:
                 generation = generation_of(new.event_time, self._ttl)
                 self._pending.setdefault(generation, {})[new.event_id] = new.record
+                if sweep:
+                    event_time, offset = RECORD_HEAD.unpack_from(new.record)
+                    item = (event_time, int(offset), generation, new.event_id)
+                    self._silent.setdefault(lease.lane, deque()).append(item)
             found.append(first)
         return found
 
-    async def claim(self, lease: Lease, claims: Sequence[tuple[str, bytes]]) -> Claims:
-        """Claim (event id, claim) for labels; the first claim of an event wins, for good."""
+    async def claim(
+        self, lease: Lease, claims: Sequence[NewClaim], *, corrections: bool = True
+    ) -> Claims:
+        """Claim events for labels of one lane, in order."""
         self._check(lease)
-        found = []
-        for event_id, claim in claims:
-            answer = Claimed(None, None)
-            for generation, rows in self._pending.items():
-                if event_id in rows:
-                    held = self._claims.setdefault(generation, {}).setdefault(event_id, claim)
-                    answer = Claimed(rows[event_id], held)
-            found.append(answer)
+        batch = {new.offset for new in claims}
+        found = [self._claim(lease.lane, new, batch, corrections) for new in claims]
         marks = [mark for lane, mark in self._watermarks.items() if lane.startswith("score.")]
         return Claims(found, min(marks, default=None))
+
+    def _find(self, event_id: str) -> tuple[int, bytes | None]:
+        for generation, rows in self._pending.items():
+            if event_id in rows:
+                return generation, rows[event_id]
+        return 0, None
+
+    def _claim(self, lane: str, new: NewClaim, batch: set[int], corrections: bool) -> Claimed:
+        generation, record = self._find(new.event_id)
+        if record is None and new.own_time is None:
+            return Claimed(None, Verdict.NO_EVENT)
+        if record is not None and RECORD_HEAD.unpack_from(record)[0] < new.event_time_min:
+            return Claimed(record, Verdict.EXPIRED)
+        how = Verdict.JOINED if record is not None else Verdict.OWN_FEATURES
+        place = next((c for c in self._own_claims.values() if new.event_id in c), None)
+        if place is None and record is not None:
+            place = self._claims.setdefault(generation, {})
+        elif place is None and new.own_time is not None:
+            own_generation = generation_of(new.own_time, self._ttl)
+            place = self._own_claims.setdefault(own_generation, {})
+        assert place is not None
+        claim = place.get(new.event_id)
+        if claim is None:
+            place[new.event_id] = _Claim(1, new.truth, {(lane, new.offset): (how, 1)})
+            return Claimed(record, how, 1)
+        verdict, revision = self._revise(claim, lane, new, how, batch, corrections)
+        before = (claim.truth or "") if verdict is Verdict.REFUSED else ""
+        return Claimed(record, verdict, revision, before)
+
+    def _revise(
+        self,
+        claim: _Claim,
+        lane: str,
+        new: NewClaim,
+        how: Verdict,
+        batch: set[int],
+        corrections: bool,
+    ) -> tuple[Verdict, int]:
+        mine = (lane, new.offset)
+        if mine in claim.entries:
+            return claim.entries[mine]
+        kept = {entry: v for entry, v in claim.entries.items() if not self._settled(*entry)}
+        if claim.truth == new.truth:
+            verdict = (Verdict.DUPLICATE, 0)
+        elif claim.truth is not None and not corrections:
+            verdict = (Verdict.REFUSED, 0)
+        elif any(
+            made in _REVISIONS and not (whose == lane and offset in batch)
+            for (whose, offset), (made, _) in kept.items()
+        ):
+            return Verdict.BLOCKED, 0
+        else:
+            claim.revision += 1
+            claim.truth = new.truth
+            verdict = (how, claim.revision)
+        claim.entries = {**kept, mine: verdict}
+        return verdict
+
+    def _settled(self, lane: str, offset: int) -> bool:
+        state = self._states.get(lane, {})
+        if lane.startswith("score."):
+            return int(state.get(SWEPT, b"0")) > offset
+        return self._positions.get(lane, 0) > offset and str(offset) not in state
+
+    async def sweep_silent(self, lease: Lease, negative_after: float, limit: int) -> Swept:
+        """Claim for silence the next of the lane's queued events that nobody labelled in time."""
+        self._check(lease)
+        floor = int(self._states[lease.lane].get(SWEPT, b"0"))
+        queue = self._silent.setdefault(lease.lane, deque())
+        while queue and queue[0][1] < floor:
+            queue.popleft()
+        time = self._time_of_labels()
+        silent, last, all_due = [], floor, True
+        head = list(queue)[:limit]
+        for event_time, offset, generation, event_id in head:
+            if event_time + negative_after > time:
+                all_due = False
+                break
+            if not any(event_id in rows for rows in self._own_claims.values()):
+                mine = {(lease.lane, offset): (Verdict.JOINED, 1)}
+                claims = self._claims.setdefault(generation, {})
+                claim = claims.setdefault(event_id, _Claim(1, None, mine))
+                if (lease.lane, offset) in claim.entries:
+                    silent.append((event_id, self._pending[generation][event_id]))
+            last = offset + 1
+        return Swept(silent, floor, last, all_due and len(head) == limit)
+
+    def _time_of_labels(self) -> float:
+        # Events drive the time; labels that may be on their way hold it back.
+        marks = self._watermarks
+        scored = [mark for lane, mark in marks.items() if lane.startswith("score.")]
+        labelled = [mark for lane, mark in marks.items() if not lane.startswith("score.")]
+        return min([min(scored, default=self._mark_at_rest), *labelled])
+
+    async def forget_silent(self, lease: Lease) -> None:
+        """Empty the lane's queue: silence means nothing any more."""
+        self._check(lease)
+        self._silent.pop(lease.lane, None)
 
     async def save_fields(self, fields_id: int, names: Sequence[str]) -> None:
         """Keep the feature names behind an id that pending records refer to."""
@@ -116,10 +245,16 @@ class MemoryStore:
     async def expire(self, ttl: float) -> int:
         """Drop the generations that every active lane has passed by `ttl`; give how many."""
         passed = min(self._watermarks.values(), default=-math.inf) - ttl
-        old = [g for g in self._pending if generation_end(g, self._ttl) <= passed]
+        held = {generation for queue in self._silent.values() for _, _, generation, _ in queue}
+        old = [g for g in self._pending if generation_end(g, self._ttl) <= passed and g not in held]
         for generation in old:
             del self._pending[generation]
             self._claims.pop(generation, None)
+        # A label may come up to a TTL before its event, which silence must not take for unlabelled.
+        free_below = min(held, default=math.inf) - GENERATIONS_PER_TTL
+        for generation in list(self._own_claims):
+            if generation_end(generation, self._ttl) <= passed and generation < free_below:
+                del self._own_claims[generation]
         return len(old)
 
     async def waiting_counts(self) -> dict[str, int]:

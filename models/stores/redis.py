@@ -1,4 +1,4 @@
-"""The store in Redis: every step that must be atomic is one Lua script.
+"""The store in Redis: every step that must be atomic is one Lua script (`scripts`).
 
 Keys, all in one hash slot through the `{app}` tag:
 
@@ -8,6 +8,10 @@ Keys, all in one hash slot through the `{app}` tag:
 - `{app}:watermarks`: hash of lane -> event time; idle lanes are absent
 - `{app}:pending:<g>` and `{app}:claims:<g>`: hashes of event id -> record, one pair a generation
 - `{app}:generations`: set of the generations that exist
+- `{app}:own:<g>` and `{app}:own-generations`: claims of labels that brought their own features
+- `{app}:silent:<p>`: list of a partition's events, in order, that may yet become negatives, each
+  its time, offset, generation and id; `{app}:unswept`: hash of how many hold a generation back
+- `{app}:watermark-at-rest`: the latest event time of the score lanes that are idle
 - `{app}:versions`: sorted set of version ids in order of cut; `{app}:version:<id>`: hash of meta
   and blob; `{app}:newest`: the id to load
 
@@ -19,7 +23,6 @@ as one argument: the client packs each argument of a command in Python, at a mic
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -35,158 +38,18 @@ from models.errors import (
     StoreUnavailable,
     UnknownVersion,
 )
-from models.stores.base import Claimed, Claims, Lease, NewPending, generation_end, generation_of
-
-_ACQUIRE = """
-redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-redis.call('HSET', KEYS[1], 'commits', 0)
-if string.sub(ARGV[1], 1, 6) ~= 'learn.' then redis.call('HSETNX', KEYS[2], ARGV[1], '-inf') end
-return redis.call('HGETALL', KEYS[1])
-"""
-
-_FENCE = """
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if not epoch then return redis.error_reply('LOST no such lane') end
-if epoch ~= ARGV[1] then return false end
-"""
-
-# ARGV[2] numbers the commits of a lease. A commit whose answer was lost is sent again, and the
-# first one may still lie in the socket of a dead connection while newer ones are made.
-_NEXT_COMMIT = """
-local commits = tonumber(redis.call('HGET', KEYS[1], 'commits'))
-local number = tonumber(ARGV[2])
-if number <= commits then return 0 end
-if number > commits + 1 then return redis.error_reply('LOST commits') end
-redis.call('HSET', KEYS[1], 'commits', number)
-"""
-
-# ARGV: epoch, commit, position, lane, watermark or '', then n pairs to set, then fields to delete.
-_COMMIT = (
-    _FENCE
-    + _NEXT_COMMIT
-    + """
-redis.call('HSET', KEYS[1], 'position', ARGV[3])
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[4], ARGV[5]) end
-local last = 6 + 2 * tonumber(ARGV[6])
-for i = 7, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
-return 1
-"""
+from models.stores import scripts
+from models.stores.base import (
+    GENERATIONS_PER_TTL,
+    Claimed,
+    Claims,
+    Lease,
+    NewClaim,
+    NewPending,
+    Swept,
+    Verdict,
+    generation_of,
 )
-
-_REST = _FENCE + "redis.call('HDEL', KEYS[2], ARGV[2]) return 1"
-
-# A batch's strings come as one argument: their number, their lengths, their bytes.
-_UNPACK = """
-local function unpack_items(packed)
-  local items = {}
-  local n = struct.unpack('<I4', packed)
-  local at = 5 + 4 * n
-  for i = 1, n do
-    local size = struct.unpack('<I4', packed, 1 + 4 * i)
-    items[i] = string.sub(packed, at, at + size - 1)
-    at = at + size
-  end
-  return items
-end
-"""
-
-# ARGV: epoch, prefix, packed (generation, event id, record) triples. An id may
-# stand in another generation if its producer sent it twice with two times: the first decision
-# stands. Answers with (place, first record) of those that were there before, which are few.
-_PUT = (
-    _FENCE
-    + _UNPACK
-    + """
-local prefix, items = ARGV[2], unpack_items(ARGV[3])
-local generations = redis.call('SMEMBERS', KEYS[2])
-local known = {}
-for _, g in ipairs(generations) do known[g] = true end
-local found = {}
-for i = 1, #items, 3 do
-  local g, id = items[i], items[i + 1]
-  local first = false
-  for _, other in ipairs(generations) do
-    if other ~= g then
-      first = redis.call('HGET', prefix .. other, id)
-      if first then break end
-    end
-  end
-  if not first then
-    if not known[g] then
-      redis.call('SADD', KEYS[2], g)
-      known[g] = true
-      generations[#generations + 1] = g
-    end
-    if redis.call('HSETNX', prefix .. g, id, items[i + 2]) == 0 then
-      first = redis.call('HGET', prefix .. g, id)
-    end
-  end
-  if first then
-    found[#found + 1] = (i - 1) / 3
-    found[#found + 1] = first
-  end
-end
-return found
-"""
-)
-
-# ARGV: epoch, prefix of pending, prefix of claims, packed (event id, claim) pairs.
-_CLAIM = (
-    _FENCE
-    + _UNPACK
-    + """
-local items = unpack_items(ARGV[4])
-local generations = redis.call('SMEMBERS', KEYS[2])
-local found = {}
-for i = 1, #items, 2 do
-  local id, record, claim = items[i], false, false
-  for _, g in ipairs(generations) do
-    record = redis.call('HGET', ARGV[2] .. g, id)
-    if record then
-      claim = items[i + 1]
-      if redis.call('HSETNX', ARGV[3] .. g, id, claim) == 0 then
-        claim = redis.call('HGET', ARGV[3] .. g, id)
-      end
-      break
-    end
-  end
-  found[#found + 1] = record
-  found[#found + 1] = claim
-end
-return {found, redis.call('HGETALL', KEYS[3])}
-"""
-)
-
-# ARGV: epoch, commit, position, version id, meta, blob, versions to keep, prefix of their keys,
-# '1' to replace a version of that id.
-_CUT = (
-    _FENCE
-    + _NEXT_COMMIT
-    + """
-redis.call('HSET', KEYS[1], 'position', ARGV[3], 's:version', ARGV[4])
-local key = ARGV[8] .. ARGV[4]
-if ARGV[9] == '1' or redis.call('EXISTS', key) == 0 then
-  redis.call('HSET', key, 'meta', ARGV[5], 'blob', ARGV[6])
-  redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ARGV[4])
-end
-redis.call('SET', KEYS[3], ARGV[4])
-local extra = redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[7]))
-for _, id in ipairs(extra) do
-  redis.call('UNLINK', ARGV[8] .. id)
-  redis.call('ZREM', KEYS[2], id)
-end
-return 1
-"""
-)
-
-# ARGV: version id, meta, blob. Asks the list of versions and not the key: that may be what is lost.
-_RESTORE = """
-if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'meta', ARGV[2], 'blob', ARGV[3])
-return 1
-"""
-
 
 # What Redis answers while it can't serve: full, loading, a replica, its disk full.
 _AWAY = (
@@ -199,6 +62,12 @@ _AWAY = (
     "OOM",
     "READONLY",
     "TRYAGAIN",
+)
+
+
+_ALL_BUT_VERSIONS = (
+    *("lane:*", "watermarks", "watermark-at-rest", "fields"),
+    *("pending:*", "claims:*", "generations", "own:*", "own-generations", "silent:*", "unswept"),
 )
 
 
@@ -256,7 +125,7 @@ class RedisStore:
     async def start_over(self, lanes: Iterable[str], epoch: int) -> None:
         """Drop everything but the versions, the birth record first."""
         await self._call(self._redis.delete, self._key("born"))
-        for pattern in ("lane:*", "pending:*", "claims:*", "watermarks", "generations", "fields"):
+        for pattern in _ALL_BUT_VERSIONS:
             keys = await self._call(self._scan, self._key(pattern))
             for start in range(0, len(keys), 1000):
                 await self._call(self._redis.unlink, *keys[start : start + 1000])
@@ -265,7 +134,7 @@ class RedisStore:
 
     async def acquire(self, lane: str) -> Lease:
         """Take the lane over: raise its epoch, and give its position and state."""
-        flat = await self._run(_ACQUIRE, [self._lane(lane), self._key("watermarks")], [lane])
+        flat = await self._run(scripts.ACQUIRE, [self._lane(lane), self._key("watermarks")], [lane])
         content = dict(zip(flat[::2], flat[1::2], strict=True))
         position = content.get(b"position")
         state = {k[2:].decode(): v for k, v in content.items() if k.startswith(b"s:")}
@@ -289,40 +158,72 @@ class RedisStore:
         mark = "" if watermark is None else repr(watermark)
         head = [lease.epoch, self._number(lease), position, lease.lane, mark, len(puts) // 2]
         keys = [self._lane(lease.lane), self._key("watermarks")]
-        await self._fenced(lease, _COMMIT, keys, [*head, *puts, *deletes])
+        await self._fenced(lease, scripts.COMMIT, keys, [*head, *puts, *deletes])
 
     async def rest(self, lease: Lease) -> None:
         """Say that the lane is idle: until its next commit it holds no watermark back."""
-        keys = [self._lane(lease.lane), self._key("watermarks")]
-        await self._fenced(lease, _REST, keys, [lease.epoch, lease.lane])
+        keys = [self._lane(lease.lane), *self._keys("watermarks", "watermark-at-rest")]
+        await self._fenced(lease, scripts.REST, keys, [lease.epoch, lease.lane])
 
-    async def put_pending(self, lease: Lease, records: Sequence[NewPending]) -> list[bytes | None]:
+    async def put_pending(
+        self, lease: Lease, records: Sequence[NewPending], *, sweep: bool = False
+    ) -> list[bytes | None]:
         """Store records of new ids; give None for each stored, else the record that was first."""
         items: list[bytes] = []
         for new in records:
             generation = b"%d" % generation_of(new.event_time, self._ttl)
             items += (generation, new.event_id.encode(), new.record)
-        keys = [self._lane(lease.lane), self._key("generations")]
-        arguments = [lease.epoch, self._key("pending:"), _pack(items)]
-        there_before = await self._fenced(lease, _PUT, keys, arguments)
+        partition = lease.partition
+        keys = [self._lane(lease.lane), *self._keys("generations", f"silent:{partition}")]
+        arguments = [lease.epoch, self._key("pending:"), _pack(items), partition if sweep else ""]
+        there_before = await self._fenced(
+            lease, scripts.PUT, [*keys, self._key("unswept")], arguments
+        )
         found: list[bytes | None] = [None] * len(records)
         for place, first in zip(there_before[::2], there_before[1::2], strict=True):
             found[place] = first
         return found
 
-    async def claim(self, lease: Lease, claims: Sequence[tuple[str, bytes]]) -> Claims:
-        """Claim (event id, claim) for labels; the first claim of an event wins, for good."""
+    async def claim(
+        self, lease: Lease, claims: Sequence[NewClaim], *, corrections: bool = True
+    ) -> Claims:
+        """Claim events for labels of one lane, in order."""
         items: list[bytes] = []
-        for event_id, claim in claims:
-            items += (event_id.encode(), claim)
-        prefixes = self._key("pending:"), self._key("claims:")
-        arguments = [lease.epoch, *prefixes, _pack(items)]
-        keys = [self._lane(lease.lane), self._key("generations"), self._key("watermarks")]
-        flat, marks = await self._fenced(lease, _CLAIM, keys, arguments)
+        with_own = any(new.own_time is not None for new in claims)
+        for new in claims:
+            limits = b"%b%d" % (_pack_double(new.event_time_min), new.offset)
+            items += (new.event_id.encode(), limits, new.truth.encode())
+            if with_own:
+                own = new.own_time
+                items.append(b"" if own is None else b"%d" % generation_of(own, self._ttl))
+        policy = "learn" if corrections else "refuse"
+        head = [lease.epoch, self._prefix, lease.partition, policy]
+        arguments = [*head, _pack(items), 4 if with_own else 3]
+        keys = [
+            self._lane(lease.lane),
+            *self._keys("generations", "own-generations", "watermarks"),
+        ]
+        flat, marks = await self._fenced(lease, scripts.CLAIM, keys, arguments)
         pairs = zip(flat[::2], flat[1::2], strict=True)
         lanes = zip(marks[::2], marks[1::2], strict=True)
         score_marks = [float(mark) for lane, mark in lanes if lane.startswith(b"score.")]
-        return Claims([Claimed(*pair) for pair in pairs], min(score_marks, default=None))
+        return Claims([_claimed(*pair) for pair in pairs], min(score_marks, default=None))
+
+    async def sweep_silent(self, lease: Lease, negative_after: float, limit: int) -> Swept:
+        """Claim for silence the next of the lane's queued events that nobody labelled in time."""
+        names = ("own-generations", "watermarks", "watermark-at-rest")
+        queue = f"silent:{lease.partition}"
+        keys = [self._lane(lease.lane), *self._keys(*names, queue, "unswept")]
+        arguments = [lease.epoch, self._prefix, lease.partition, repr(negative_after), limit]
+        flat, floor, last, more = await self._fenced(lease, scripts.SWEEP, keys, arguments)
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        silent = [(event_id.decode(), record) for event_id, record in pairs]
+        return Swept(silent, int(floor), int(last), bool(more))
+
+    async def forget_silent(self, lease: Lease) -> None:
+        """Empty the lane's queue: silence means nothing any more."""
+        keys = [self._lane(lease.lane), *self._keys(f"silent:{lease.partition}", "unswept")]
+        await self._fenced(lease, scripts.FORGET, keys, [lease.epoch, lease.partition])
 
     async def save_fields(self, fields_id: int, names: Sequence[str]) -> None:
         """Keep the feature names behind an id that pending records refer to."""
@@ -335,15 +236,10 @@ class RedisStore:
 
     async def expire(self, ttl: float) -> int:
         """Drop the generations that every active lane has passed by `ttl`; give how many."""
-        marks = await self._call(self._redis.hvals, self._key("watermarks"))
-        members = await self._call(self._redis.smembers, self._key("generations"))
-        passed = min((float(mark) for mark in marks), default=-math.inf) - ttl
-        old = [int(g) for g in members if generation_end(int(g), self._ttl) <= passed]
-        if old:
-            keys = [self._key(f"{kind}:{g}") for g in old for kind in ("pending", "claims")]
-            await self._call(self._redis.srem, self._key("generations"), *old)
-            await self._call(self._redis.unlink, *keys)
-        return len(old)
+        keys = self._keys("watermarks", "generations", "own-generations", "unswept")
+        length = self._ttl / GENERATIONS_PER_TTL
+        arguments = [self._prefix, repr(ttl), repr(length), GENERATIONS_PER_TTL]
+        return int(await self._run(scripts.EXPIRE, keys, arguments))
 
     async def waiting_counts(self) -> dict[str, int]:
         """Count the state entries of each label lane: the labels that wait there."""
@@ -379,15 +275,15 @@ class RedisStore:
         replace: bool = False,
     ) -> None:
         """Store a version and commit the lane's position with it, all or nothing."""
-        keys = [self._lane(lease.lane), *map(self._key, ("versions", "newest", "cuts"))]
+        keys = [self._lane(lease.lane), *self._keys("versions", "newest", "cuts")]
         head = [lease.epoch, self._number(lease), position, version_id, meta, blob, keep]
         arguments = [*head, self._key("version:"), int(replace)]
-        await self._fenced(lease, _CUT, keys, arguments)
+        await self._fenced(lease, scripts.CUT, keys, arguments)
 
     async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
         """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""
         keys = [self._key(f"version:{version_id}"), self._key("versions")]
-        if not await self._run(_RESTORE, keys, [version_id, meta, blob]):
+        if not await self._run(scripts.RESTORE, keys, [version_id, meta, blob]):
             raise await self._unknown(version_id)
 
     async def newest_version(self) -> str | None:
@@ -425,6 +321,9 @@ class RedisStore:
 
     def _key(self, name: str) -> str:
         return self._prefix + name
+
+    def _keys(self, *names: str) -> list[str]:
+        return [self._prefix + name for name in names]
 
     def _lane(self, lane: str) -> str:
         return self._key(f"lane:{lane}")
@@ -477,3 +376,15 @@ def _translated(error: redis.exceptions.RedisError) -> CheckpointError:
 
 def _pack(items: Sequence[bytes]) -> bytes:
     return struct.pack(f"<I{len(items)}I", len(items), *map(len, items)) + b"".join(items)
+
+
+def _claimed(record: bytes | None, verdict: bytes) -> Claimed:
+    if verdict == b"L1":  # Nearly all of them.
+        return Claimed(record, Verdict.JOINED, 1)
+    kind, rest = Verdict(verdict[:1].decode()), verdict[1:].decode()
+    if kind is Verdict.REFUSED:
+        return Claimed(record, kind, before=rest)
+    return Claimed(record, kind, int(rest or 0))
+
+
+_pack_double = struct.Struct("<d").pack

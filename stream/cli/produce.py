@@ -73,7 +73,12 @@ def produce(
     label_delay: LabelDelayOption = "0s",
     label_delay_events: LabelDelayEventsOption = None,
     no_labels: Annotated[bool, typer.Option("--no-labels", help="Events only.")] = False,
-    labels_only: Annotated[bool, typer.Option("--labels-only", help="Labels only.")] = False,
+    labels_only: Annotated[
+        bool,
+        typer.Option(
+            "--labels-only", help="Labels only; with label.features they carry the features."
+        ),
+    ] = False,
     add_id: AddIdOption = False,
     as_json: JsonOption = False,
 ) -> None:

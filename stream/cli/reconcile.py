@@ -27,9 +27,11 @@ def reconcile(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Read all topics to their ends and account for every event and every label.
 
     Each event that a worker has taken must have one decision or one dead letter; each label one
-    example, one dead letter, or a place among the waiting. Outputs that a crash repeated are
-    counted apart; two different decisions for one event are a conflict. Exit code 1 if anything
-    is missing or contradicts. Workers may run meanwhile.
+    example, one dead letter, or a place among the waiting. The examples are those of labels and
+    those of events that nobody labelled in time (join.negative_after). Outputs that a crash
+    repeated are counted apart; two different decisions for one event, or two examples for one
+    revision of its label, are a conflict. Exit code 1 if anything is missing or contradicts.
+    Workers may run meanwhile.
 
     Example: driftline reconcile -c fraud
     """
@@ -123,6 +125,7 @@ def _report(balance: Balance) -> dict[str, Any]:
         "adds_up": balance.adds_up,
         "events": balance.events,
         "labels": balance.labels,
+        "learned": balance.learned,
         "not_taken_yet": balance.backlog,
         "redelivered": balance.redelivered,
         "conflicts": balance.conflicts,
@@ -133,7 +136,7 @@ def _print(balance: Balance) -> None:
     table = Table(show_header=False, box=None)
     table.add_column()
     table.add_column(justify="right")
-    for side in (balance.events, balance.labels):
+    for side in (balance.events, balance.labels, balance.learned):
         for i, (name, n) in enumerate(side.items()):
             style = "bold" if i == 0 else "red" if name == "MISSING" and n else ""
             table.add_row(name if i == 0 else f"  {name}", f"{n:,}", style=style)

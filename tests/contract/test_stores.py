@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 import redis.asyncio
 
 from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
-from models.stores.base import Lease, NewPending, Store
+from models.stores.base import (
+    RECORD_HEAD,
+    SWEPT,
+    Claimed,
+    Lease,
+    NewClaim,
+    NewPending,
+    Store,
+    Verdict,
+)
 from models.stores.memory import MemoryStore
 from models.stores.redis import RedisStore
 
@@ -40,8 +49,21 @@ def run(request: pytest.FixtureRequest) -> Callable[[Body], None]:
     return with_memory if request.param == "memory" else with_redis
 
 
-def pending(event_id: str, event_time: float, record: bytes) -> NewPending:
-    return NewPending(event_id, event_time, record)
+def pending(event_id: str, event_time: float, record: bytes, offset: int = 0) -> NewPending:
+    return NewPending(event_id, event_time, RECORD_HEAD.pack(event_time, offset) + record)
+
+
+def label(event_id: str, offset: int = 0, truth: str = "True", **more: Any) -> NewClaim:
+    return NewClaim(event_id, offset, truth, **{"event_time_min": -math.inf, **more})
+
+
+def bodies(records: Sequence[bytes | None]) -> list[bytes | None]:
+    return [None if record is None else record[RECORD_HEAD.size :] for record in records]
+
+
+async def one(store: Store, lease: Lease, claim: NewClaim, **policy: Any) -> Claimed:
+    (found,) = (await store.claim(lease, [claim], **policy)).found
+    return found
 
 
 def test_a_lane_comes_back_as_it_was_committed(run: Any) -> None:
@@ -71,7 +93,9 @@ def test_a_stale_lease_writes_nothing(run: Any) -> None:
             store.commit(stale, 7, {"a": b"1"}),
             store.rest(stale),
             store.put_pending(stale, [pending("e", 1.0, b"r")]),
-            store.claim(stale, [("e", b"c")]),
+            store.claim(stale, [label("e")]),
+            store.sweep_silent(stale, 1.0, 5),
+            store.forget_silent(stale),
             store.cut_version(stale, 7, "v1-7", b"{}", b"blob", 5),
         ):
             with pytest.raises(CheckpointConflict, match="new owner"):
@@ -79,8 +103,7 @@ def test_a_stale_lease_writes_nothing(run: Any) -> None:
         again = await store.acquire("label.0")
         assert (again.position, again.state) == (1, {})
         assert await store.newest_version() is None
-        found = await store.claim(again, [("e", b"c")])
-        assert found.found[0].record is None
+        assert (await one(store, again, label("e"))).record is None
         assert fresh.epoch < again.epoch
 
     run(body)
@@ -90,29 +113,299 @@ def test_the_first_pending_record_of_an_id_wins(run: Any) -> None:
     """Also across generations, within a batch, and between lanes."""
 
     async def body(store: Store) -> None:
-        one, two = await store.acquire("score.0"), await store.acquire("score.1")
+        first, second = await store.acquire("score.0"), await store.acquire("score.1")
         batch = [pending("a", 1.0, b"1"), pending("b", 2.0, b"2"), pending("a", 1.0, b"3")]
-        assert await store.put_pending(one, batch) == [None, None, b"1"]
-        assert await store.put_pending(two, [pending("b", 75.0, b"9")]) == [b"2"]
-        assert await store.put_pending(two, [pending("c", 75.0, b"\xff\x00")]) == [None]
-        claims = await store.claim(two, [(i, b"x") for i in "abcd"])
-        assert [c.record for c in claims.found] == [b"1", b"2", b"\xff\x00", None]
+        assert bodies(await store.put_pending(first, batch)) == [None, None, b"1"]
+        assert bodies(await store.put_pending(second, [pending("b", 75.0, b"9")])) == [b"2"]
+        assert await store.put_pending(second, [pending("c", 75.0, b"\xff\x00")]) == [None]
+        lane = await store.acquire("label.0")
+        claims = await store.claim(lane, [label(i) for i in "abcd"])
+        assert bodies([c.record for c in claims.found]) == [b"1", b"2", b"\xff\x00", None]
 
     run(body)
 
 
-def test_the_first_claim_of_an_event_wins(run: Any) -> None:
-    """Repeating one's own claim gives it back; another's shows the first."""
+def test_a_correction_is_the_next_revision_and_a_repeat_is_none(run: Any) -> None:
+    """Each label's verdict stands: whoever asks again, before the commit, gets it again."""
 
     async def body(store: Store) -> None:
-        lane = await store.acquire("score.0")
-        await store.put_pending(lane, [pending("a", 1.0, b"r")])
-        answers = [
-            (await store.claim(lane, [("a", claim)])).found[0].claim
-            for claim in (b"first", b"first", b"second")
+        await store.put_pending(await store.acquire("score.0"), [pending("a", 1.0, b"r")])
+        lane = await store.acquire("label.7")
+        said = {
+            "True": (Verdict.JOINED, 1),
+            "True ": (Verdict.JOINED, 2),
+            "a;b,c@1:L9;l": (Verdict.JOINED, 3),
+        }
+        offset = 0
+        for truth, expected in said.items():
+            for verdict in (expected, (Verdict.DUPLICATE, 0)):
+                await store.commit(lane, offset, {})
+                for _ in range(2):
+                    found = await one(store, lane, label("a", offset, truth))
+                    assert (found.verdict, found.revision) == verdict
+                offset += 1
+        assert (await one(store, lane, label("nobody"))).verdict is Verdict.NO_EVENT
+
+    run(body)
+
+
+def test_a_verdict_outlives_what_was_decided_since(run: Any) -> None:
+    """A duplicate of its time is none by the truth of now; its lane may not have committed it."""
+
+    async def body(store: Store) -> None:
+        await store.put_pending(await store.acquire("score.0"), [pending("a", 1.0, b"r")])
+        one_lane, other = await store.acquire("label.1"), await store.acquire("label.11")
+        assert (await one(store, one_lane, label("a", 0))).revision == 1
+        await store.commit(one_lane, 1, {})
+        assert (await one(store, one_lane, label("a", 1))).verdict is Verdict.DUPLICATE
+        assert (await one(store, other, label("a", 1, "False"))).revision == 2
+        assert (await one(store, one_lane, label("a", 1))).verdict is Verdict.DUPLICATE
+        await store.commit(other, 2, {})
+        assert (await one(store, one_lane, label("a", 2))).revision == 3
+
+    run(body)
+
+
+def test_a_correction_waits_until_the_revision_before_is_in_the_log(run: Any) -> None:
+    """It is there when its lane has committed it; one that waits in the state is not yet."""
+
+    async def body(store: Store) -> None:
+        await store.put_pending(await store.acquire("score.0"), [pending("a", 1.0, b"r")])
+        first, second = await store.acquire("label.0"), await store.acquire("label.1")
+        assert (await one(store, first, label("a", 4))).revision == 1
+        correction = label("a", 9, "False")
+        assert (await one(store, second, correction)).verdict is Verdict.BLOCKED
+        await store.commit(first, 5, {"4": b"waits"})
+        assert (await one(store, second, correction)).verdict is Verdict.BLOCKED
+        await store.commit(first, 5, {"4": None})
+        assert (await one(store, second, correction)).revision == 2
+        assert (await one(store, first, label("a", 5))).verdict is Verdict.BLOCKED
+        assert (await one(store, first, label("a", 5, "False"))).verdict is Verdict.DUPLICATE
+
+    run(body)
+
+
+def test_corrections_within_a_batch_do_not_wait(run: Any) -> None:
+    """They are published in this order, and again in this order after a crash."""
+
+    async def body(store: Store) -> None:
+        await store.put_pending(await store.acquire("score.0"), [pending("a", 1.0, b"r")])
+        lane = await store.acquire("label.0")
+        batch = [label("a", i, truth) for i, truth in enumerate(("True", "False", "True", "True"))]
+        for _ in range(2):
+            found = (await store.claim(lane, batch)).found
+            assert [claimed.revision for claimed in found] == [1, 2, 3, 0]
+        assert (await one(store, lane, label("a", 4, "False"))).verdict is Verdict.BLOCKED
+
+    run(body)
+
+
+def test_corrections_can_be_refused(run: Any) -> None:
+    """The first label stands, and is told."""
+
+    async def body(store: Store) -> None:
+        await store.put_pending(await store.acquire("score.0"), [pending("a", 1.0, b"r")])
+        lane = await store.acquire("label.0")
+        assert (await one(store, lane, label("a", 0, "cat; or dog"), corrections=False)).revision
+        for _ in range(2):
+            refused = await one(store, lane, label("a", 1, "dog"), corrections=False)
+            assert (refused.verdict, refused.before) == (Verdict.REFUSED, "cat; or dog")
+        same = await one(store, lane, label("a", 2, "cat; or dog"), corrections=False)
+        assert same.verdict is Verdict.DUPLICATE
+
+    run(body)
+
+
+def test_an_event_that_is_too_old_is_not_claimed(run: Any) -> None:
+    """So a label that came in time is the first, whatever came too late before it."""
+
+    async def body(store: Store) -> None:
+        await store.put_pending(await store.acquire("score.0"), [pending("a", 10.0, b"r")])
+        lane = await store.acquire("label.0")
+        late = await one(store, lane, label("a", 0, event_time_min=10.5))
+        assert (late.verdict, bodies([late.record])) == (Verdict.EXPIRED, [b"r"])
+        assert (await one(store, lane, label("a", 1, "False", event_time_min=10.0))).revision == 1
+
+    run(body)
+
+
+def test_a_label_with_its_own_features_needs_no_event(run: Any) -> None:
+    """It is claimed once all the same, also when its event comes after all."""
+
+    async def body(store: Store) -> None:
+        lane, score = await store.acquire("label.0"), await store.acquire("score.0")
+        assert (await one(store, lane, label("a", 0))).verdict is Verdict.NO_EVENT
+        own = await one(store, lane, label("a", 1, own_time=30.0))
+        assert (own.verdict, own.revision, own.record) == (Verdict.OWN_FEATURES, 1, None)
+        await store.put_pending(score, [pending("a", 75.0, b"r"), pending("b", 75.0, b"s")])
+        again = await one(store, lane, label("a", 1, own_time=30.0))
+        assert (again.verdict, bodies([again.record])) == (Verdict.OWN_FEATURES, [b"r"])
+        await store.commit(lane, 2, {})
+        assert (await one(store, lane, label("a", 2))).verdict is Verdict.DUPLICATE
+        assert await one(store, lane, label("a", 3, "False")) == Claimed(
+            again.record, Verdict.JOINED, 2
+        )
+        joined = await one(store, lane, label("b", 4, own_time=30.0))
+        assert (joined.verdict, bodies([joined.record])) == (Verdict.JOINED, [b"s"])
+        await store.commit(lane, 5, {}, 200.0)
+        await store.commit(score, 2, {}, 120.0)
+        await store.expire(TTL)
+        forgotten = await one(store, lane, label("a", 5, "False", own_time=30.0))
+        assert (forgotten.verdict, forgotten.revision) == (Verdict.JOINED, 1)
+
+    run(body)
+
+
+async def silent_events(store: Store) -> tuple[Lease, Lease]:
+    """Four events of one lane that wait for labels, and the lanes; nothing has come to an end."""
+    score, labels = await store.acquire("score.2"), await store.acquire("label.0")
+    times = {"a": 5, "b": 2, "c": 7, "d": 40}
+    events = [pending(i, t, i.encode(), n) for n, (i, t) in enumerate(times.items())]
+    await store.put_pending(score, [events[0], events[0], *events[1:]], sweep=True)
+    await store.put_pending(score, [events[1]], sweep=True)
+    return score, labels
+
+
+def test_events_that_nobody_labelled_in_time_are_silent_once(run: Any) -> None:
+    """In the order of their offsets; what was claimed and not committed is given again."""
+
+    async def body(store: Store) -> None:
+        score, labels = await silent_events(store)
+        await store.commit(labels, 1, {}, 100.0)
+        await store.commit(score, 4, {}, 14.9)
+        swept = await store.sweep_silent(score, 10.0, 9)
+        assert (swept.silent, swept.floor, swept.next, swept.more) == ([], 0, 0, False)
+        await store.commit(score, 4, {}, 17.0)
+        assert (await one(store, labels, label("b", 1))).revision == 1
+        for _ in range(2):
+            swept = await store.sweep_silent(score, 10.0, 9)
+            assert [event_id for event_id, _ in swept.silent] == ["a", "c"]
+            assert bodies([record for _, record in swept.silent]) == [b"a", b"c"]
+            assert (swept.floor, swept.next, swept.more) == (0, 3, False)
+        await store.commit(score, 4, {SWEPT: b"3"})
+        swept = await store.sweep_silent(score, 10.0, 9)
+        assert (swept.silent, swept.floor, swept.next) == ([], 3, 3)
+
+    run(body)
+
+
+def test_a_sweep_is_bounded(run: Any) -> None:
+    """It goes on where the last committed one ended, and says when that may be at once."""
+
+    async def body(store: Store) -> None:
+        score, labels = await silent_events(store)
+        await store.commit(score, 4, {}, 1000.0)
+        await store.commit(labels, 1, {}, 1000.0)
+        seen = []
+        for _ in range(2):
+            swept = await store.sweep_silent(score, 10.0, 2)
+            seen += [event_id for event_id, _ in swept.silent]
+            assert swept.more
+            await store.commit(score, 4, {SWEPT: b"%d" % swept.next})
+        assert seen == ["a", "b", "c", "d"]
+        assert not (await store.sweep_silent(score, 10.0, 2)).more
+
+    run(body)
+
+
+def test_a_label_after_the_silence_corrects_it(run: Any) -> None:
+    """Whatever it says and whatever the policy, once the silence is in the log."""
+
+    async def body(store: Store) -> None:
+        score, labels = await silent_events(store)
+        await store.commit(score, 4, {}, 1000.0)
+        await store.commit(labels, 1, {}, 1000.0)
+        await store.sweep_silent(score, 10.0, 9)
+        claims = [label("a", 1, "False"), label("b", 2, "True")]
+        found = (await store.claim(labels, claims, corrections=False)).found
+        assert {claimed.verdict for claimed in found} == {Verdict.BLOCKED}
+        await store.commit(score, 4, {SWEPT: b"1"})
+        found = (await store.claim(labels, claims, corrections=False)).found
+        assert [(c.verdict, c.revision) for c in found] == [
+            (Verdict.JOINED, 2),
+            (Verdict.BLOCKED, 0),
         ]
-        assert answers == [b"first", b"first", b"first"]
-        assert (await store.claim(lane, [("nobody", b"x")])).found[0].claim is None
+        await store.commit(score, 4, {SWEPT: b"4"})
+        assert (await one(store, labels, claims[1], corrections=False)).revision == 2
+        last = await one(store, labels, label("a", 3, "True"), corrections=False)
+        assert (last.verdict, last.before) == (Verdict.REFUSED, "False")
+
+    run(body)
+
+
+def test_silence_waits_for_labels_that_may_be_on_their_way(run: Any) -> None:
+    """An active label lane holds it back, an idle one does not; idle score lanes keep the time."""
+
+    async def body(store: Store) -> None:
+        score, labels = await silent_events(store)
+        other = await store.acquire("score.0")
+
+        async def silent() -> list[str]:
+            return [i for i, _ in (await store.sweep_silent(score, 10.0, 9)).silent]
+
+        await store.commit(score, 4, {}, 50.0)
+        await store.commit(other, 4, {}, 17.0)
+        assert await silent() == [], "the label lane has committed nothing yet"
+        await store.commit(labels, 1, {}, 15.0)
+        assert await silent() == ["a", "b"]
+        await store.rest(labels)
+        assert await silent() == ["a", "b", "c"]
+        await store.rest(other)
+        assert await silent() == ["a", "b", "c", "d"]
+
+    run(body)
+
+
+def test_the_time_stands_where_it_was_while_all_rest(run: Any) -> None:
+    """It neither runs back nor on, and a lane that is taken over holds it again."""
+
+    async def body(store: Store) -> None:
+        score, labels = await silent_events(store)
+        await store.rest(labels)
+        assert (await store.sweep_silent(score, 1.0, 9)).next == 0
+        await store.commit(score, 4, {}, 17.0)
+        await store.rest(score)
+        assert (await store.sweep_silent(score, 10.0, 9)).next == 3
+        again = await store.acquire("score.2")
+        assert (await store.sweep_silent(again, 10.0, 9)).next == 0
+        await store.rest(again)
+        assert (await store.sweep_silent(again, 10.0, 9)).next == 3
+
+    run(body)
+
+
+def test_what_has_yet_to_become_a_negative_does_not_expire(run: Any) -> None:
+    """The generation goes once its last event was swept, or silence means nothing any more."""
+
+    async def body(store: Store) -> None:
+        score, labels = await silent_events(store)
+        for lane in (score, labels):
+            await store.commit(lane, 4, {}, 1000.0)
+        assert await store.expire(TTL) == 0
+        await store.sweep_silent(score, 10.0, 9)
+        await store.commit(score, 4, {SWEPT: b"3"})
+        assert await store.expire(TTL) == 0, "nothing has left the queue yet"
+        await store.sweep_silent(score, 10.0, 9)
+        assert await store.expire(TTL) == 1, "a, b and c are done, d is of a later generation"
+        await store.forget_silent(score)
+        assert await store.expire(TTL) == 1
+        assert (await store.sweep_silent(score, 10.0, 9)).silent == []
+
+    run(body)
+
+
+def test_a_silent_event_with_an_own_label_is_labelled(run: Any) -> None:
+    """The label came first, though no event waited then."""
+
+    async def body(store: Store) -> None:
+        lane = await store.acquire("label.3")
+        assert (await one(store, lane, label("c", 0, own_time=30.0))).revision == 1
+        score, labels = await silent_events(store)
+        for one_lane in (score, labels, lane):
+            await store.commit(one_lane, 4, {}, 1000.0)
+        await store.expire(TTL)
+        swept = await store.sweep_silent(score, 10.0, 9)
+        assert [event_id for event_id, _ in swept.silent] == ["a", "b", "d"]
 
     run(body)
 
@@ -121,20 +414,20 @@ def test_claims_tell_how_far_the_active_score_lanes_are(run: Any) -> None:
     """A new score lane holds at minus infinity, a resting one does not count."""
 
     async def body(store: Store) -> None:
-        label = await store.acquire("label.0")
+        labels = await store.acquire("label.0")
 
         async def watermark() -> float | None:
-            return (await store.claim(label, [])).watermark
+            return (await store.claim(labels, [])).watermark
 
         assert await watermark() is None
-        one, two = await store.acquire("score.0"), await store.acquire("score.1")
-        await store.commit(one, 1, {}, 50.0)
+        first, second = await store.acquire("score.0"), await store.acquire("score.1")
+        await store.commit(first, 1, {}, 50.0)
         assert await watermark() == -math.inf
-        await store.commit(two, 1, {}, 70.0)
+        await store.commit(second, 1, {}, 70.0)
         assert await watermark() == 50.0
-        await store.rest(one)
+        await store.rest(first)
         assert await watermark() == 70.0
-        await store.rest(two)
+        await store.rest(second)
         assert await watermark() is None
 
     run(body)
@@ -144,14 +437,14 @@ def test_generations_expire_once_every_active_lane_has_passed_them(run: Any) -> 
     """Whole generations go; those a label could still reach stay."""
 
     async def body(store: Store) -> None:
-        score, label = await store.acquire("score.0"), await store.acquire("label.0")
+        score, labels = await store.acquire("score.0"), await store.acquire("label.0")
         await store.put_pending(score, [pending("old", 5.0, b"o"), pending("new", 65.0, b"n")])
         await store.commit(score, 2, {}, 200.0)
         assert await store.expire(TTL) == 0, "the label lane has committed nothing yet"
-        await store.commit(label, 2, {}, 95.0)
+        await store.commit(labels, 2, {}, 95.0)
         assert await store.expire(TTL) == 1
-        found = (await store.claim(label, [("old", b"c"), ("new", b"c")])).found
-        assert [answer.record for answer in found] == [None, b"n"]
+        found = (await store.claim(labels, [label("old"), label("new", 1)])).found
+        assert bodies([answer.record for answer in found]) == [None, b"n"]
         assert await store.expire(TTL) == 0
 
     run(body)
@@ -230,12 +523,12 @@ def test_a_store_that_starts_over_keeps_the_versions_alone(run: Any) -> None:
     async def body(store: Store) -> None:
         await store.bear(b"first")
         score, learn = await store.acquire("score.0"), await store.acquire("learn.0")
-        label = await store.acquire("label.0")
+        label_lane = await store.acquire("label.0")
         await store.save_fields(1, ["a"])
         await store.put_pending(score, [pending("e", 1.0, b"r")])
-        await store.claim(score, [("e", b"c")])
+        await store.claim(label_lane, [label("e", 3)])
         await store.commit(score, 5, {}, 7.0)
-        await store.commit(label, 5, {"3": b"waits"})
+        await store.commit(label_lane, 5, {"3": b"waits"})
         await store.cut_version(learn, 10, "v1-10", b"m", b"b", 5)
 
         await store.start_over(["score.0", "learn.0"], 1_000)
@@ -247,12 +540,13 @@ def test_a_store_that_starts_over_keeps_the_versions_alone(run: Any) -> None:
             with pytest.raises(CheckpointConflict):
                 await store.commit(stale, 9, {})
         with pytest.raises(CheckpointLost):
-            await store.commit(label, 9, {})
+            await store.commit(label_lane, 9, {})
         again = await store.acquire("score.0")
         assert (again.epoch, again.position, again.state) == (1_001, None, {})
         assert await store.put_pending(again, [pending("e", 1.0, b"new")]) == [None]
-        found = (await store.claim(again, [("e", b"new claim")])).found
-        assert found[0].claim == b"new claim"
+        again = await store.acquire("label.0")
+        found = await one(store, again, label("e", 9, "False"))
+        assert (found.verdict, found.revision) == (Verdict.JOINED, 1)
         assert await store.version_ids() == ["v1-10"]
 
     run(body)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
+import msgspec
+
+from models.types import Example
 from stream.learners import new_learner
+from stream.messages import decode_decision, decode_example, encode_json
 from tests.simulation.world import World
 
 
@@ -14,8 +19,15 @@ def check(world: World) -> dict[str, Any]:
     """Check every always-property; give what a run is compared by."""
     decisions = _one_decision_an_event(world)
     learned = _every_label_accounted_for_once(world)
+    revisions = _revisions_in_order(world)
+    _every_event_has_a_first_truth(world, decisions)
     fingerprint = _recovered_equals_replayed(world)
-    return {"decisions": decisions, "learned": learned, "fingerprint": fingerprint}
+    return {
+        "decisions": decisions,
+        "learned": learned,
+        "revisions": revisions,
+        "fingerprint": fingerprint,
+    }
 
 
 def _one_decision_an_event(world: World) -> dict[str, bytes]:
@@ -36,9 +48,12 @@ def _one_decision_an_event(world: World) -> dict[str, bytes]:
 
 
 def _every_label_accounted_for_once(world: World) -> set[tuple[str, int]]:
-    appended: dict[tuple[str, int], set[str]] = defaultdict(set)
+    appended: dict[tuple[str, int], set[bytes]] = defaultdict(set)
     for example in world.examples():
-        appended[example.origin.split("/")[1], example.offset].add(example.event_id)
+        lane, _, partition = example.origin.partition("/")
+        if lane != "silence":
+            content = encode_json(msgspec.structs.replace(example, floor=0))
+            appended[partition, example.offset].add(content)
     refused = {
         (str(letter["partition"]), letter["offset"]) for letter in _letters(world, "sim.labels")
     }
@@ -58,9 +73,68 @@ def _every_label_accounted_for_once(world: World) -> set[tuple[str, int]]:
             assert sum(fates) == 1, f"label {partition}@{record.offset}: {fates}"
     assert n_labels == len(appended) + len(refused) + len(waiting)
     assert not waiting, "labels still wait though all has settled"
-    event_ids = [event_id for ids in appended.values() for event_id in ids]
-    assert len(event_ids) == len(set(event_ids)), "an event was labelled by two labels"
+    for origin, contents in appended.items():
+        assert len(contents) == 1, f"label {origin} became different examples: {contents}"
+        _is_what_the_label_said(world, origin, next(iter(contents)))
     return set(appended)
+
+
+def _is_what_the_label_said(world: World, origin: tuple[str, int], content: bytes) -> None:
+    example, (partition, offset) = decode_example(content), origin
+    said = json.loads(world.log.records["labels", int(partition)][offset].value or b"")
+    assert (example.event_id, example.label) == (said["id"], said["label"])
+    assert (example.label_time, example.weight) == (said["t"], said.get("w", 1.0))
+    if example.score is None:
+        assert example.features == {"x": said["x"], "y": said["y"]}
+        assert example.version is None and example.model_position is None
+
+
+def _revisions_in_order(world: World) -> dict[str, list[tuple[bool, str]]]:
+    """Each event's truths: one example a revision, in the log in that order, each another truth."""
+    first: dict[tuple[str, int], Example] = {}
+    truths: dict[str, list[Example]] = defaultdict(list)
+    for example in world.examples():
+        key = (example.event_id, example.revision)
+        origin = (_lane_of(example), example.offset)
+        if key not in first:
+            first[key] = example
+            truths[example.event_id].append(example)
+        assert origin == (_lane_of(first[key]), first[key].offset), f"two examples for {key}"
+    for event_id, examples in truths.items():
+        revisions = [example.revision for example in examples]
+        assert revisions == list(range(1, len(examples) + 1)), f"{event_id}: {revisions}"
+        for before, after in pairwise(examples):
+            silent = before.origin.startswith("silence")
+            assert silent or before.label != after.label, f"{event_id}: not a correction"
+            assert not after.origin.startswith("silence"), f"{event_id}: silent after a label"
+            learn = world.settings.label.corrections == "learn"
+            assert silent or learn, f"{event_id}: a refused correction was learned"
+    return {
+        event_id: [(bool(example.label), _lane_of(example)) for example in examples]
+        for event_id, examples in truths.items()
+    }
+
+
+def _every_event_has_a_first_truth(world: World, decisions: dict[str, bytes]) -> None:
+    """A label's or, after `negative_after`, that of silence; nothing is silent before."""
+    join = world.settings.join
+    known = {e.event_id: e for e in world.examples() if e.revision == 1}
+    for event_id, body in decisions.items():
+        if not event_id.startswith("last"):
+            assert event_id in known, f"{event_id} is neither labelled nor a negative"
+        elif event_id in known:
+            raise AssertionError(f"{event_id} became a negative before its time")
+        if event_id in known and known[event_id].origin.startswith("silence"):
+            example, decision = known[event_id], decode_decision(body)
+            assert (example.label, example.weight) == (False, join.negative_weight)
+            assert (example.score, example.offset) == (decision.score, decision.offset)
+            assert example.origin == f"silence/{decision.partition}"
+            assert example.label_time == example.event_time + join.negative_after
+
+
+def _lane_of(example: Example) -> str:
+    lane, _, partition = example.origin.partition("/")
+    return f"{'silence' if lane == 'silence' else 'labels'}/{partition}"
 
 
 def _recovered_equals_replayed(world: World) -> str:
@@ -68,7 +142,7 @@ def _recovered_equals_replayed(world: World) -> str:
     replayed = new_learner(world.settings)
     examples = world.examples()
     replayed.absorb(examples, list(range(len(examples))))
-    distinct = {(example.origin.split("/")[1], example.offset) for example in examples}
+    distinct = {(_lane_of(example), example.offset) for example in examples}
     assert replayed.n_learned == len(distinct), "the fold did not learn each label once"
     assert (live.position, live.n_learned) == (replayed.position, replayed.n_learned)
     assert live.fingerprint() == replayed.fingerprint()

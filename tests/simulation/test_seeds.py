@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -27,7 +28,7 @@ def simulate(seed: int, n_events: int = 40) -> World:
     """Run one seed of the full mix of faults."""
     rng = random.Random(seed)
     world = World(
-        scenario.settings(),
+        scenario.settings(corrections=("learn", "refuse")[seed % 4 == 3]),
         seed,
         n_workers=rng.randrange(1, 4),
         batch=rng.randrange(1, 6),
@@ -44,11 +45,29 @@ def test_faults_change_nothing(seed: int) -> None:
     check(world)
     reached.update(world.reached)
     for letter in world.log.all("dead-letters"):
-        for reason in (b"expired", b"duplicate_label", b"unknown_event", b"bad_label"):
-            reached[reason.decode()] += reason in (letter.value or b"")
-    reached["waited"] += any(e.origin.startswith("waited") for e in world.examples())
-    n_examples = len(world.examples())
-    reached["redelivered examples"] += n_examples - world.learner().n_learned
+        reached[json.loads(letter.value or b"")["reason"]] += 1
+    _note_examples(world)
+
+
+def _note_examples(world: World) -> None:
+    examples = world.examples()
+    first = {e.event_id: e for e in reversed(examples) if e.revision == 1}
+    for e in examples:
+        was_silent = first[e.event_id].origin.startswith("silence")
+        reached["waited"] += e.origin.startswith("waited")
+        reached["negative"] += e.origin.startswith("silence")
+        reached["own features"] += e.score is None
+        reached["weighted"] += e.weight not in (1.0, 0.25)
+        if e.revision > 1:
+            reached[f"corrected to {e.label}"] += 1
+            reached["corrected twice"] += e.revision > 2
+            reached["corrected own features"] += first[e.event_id].score is None
+            reached["corrected silence"] += was_silent
+            reached["confirmed silence"] += was_silent and e.label is False
+            reached["correction waited"] += e.origin.startswith("waited")
+    reached["redelivered examples"] += len(examples) - world.learner().n_learned
+    redelivered = Counter((e.origin, e.offset) for e in examples if e.origin.startswith("silence"))
+    reached["redelivered negatives"] += sum(n > 1 for n in redelivered.values())
 
 
 def test_every_fault_was_reached() -> None:
@@ -67,5 +86,18 @@ def test_every_fault_was_reached() -> None:
         "duplicate_label",
         "unknown_event",
         "bad_label",
+        "out_of_range",
+        "correction_refused",
+        "negative",
+        "redelivered negatives",
+        "own features",
+        "weighted",
+        "corrected to True",
+        "corrected to False",
+        "corrected twice",
+        "corrected own features",
+        "corrected silence",
+        "confirmed silence",
+        "correction waited",
     ):
         assert reached[what] > 0, f"no seed reached: {what}"

@@ -212,6 +212,9 @@ class World:
                 topic, partition, value = left.pop()
                 self.log.append(topic, partition, None, value)
                 self.clock.advance(seconds_a_record)
+        for _ in range(60 * len(self.owner)):  # What comes after the last record has faults too.
+            self._turn(self.faults)
+            self.clock.advance(0.05)
         self.settle()
 
     def settle(self) -> None:
@@ -219,12 +222,13 @@ class World:
         self.faults = Faults()
         quiet = 0
         while quiet < 200 * len(self.owner):
-            before = self._progress()
+            before = self.progress()
             self._turn(self.faults)
             self.clock.advance(0.05)
-            quiet = 0 if self._progress() != before else quiet + 1
+            quiet = 0 if self.progress() != before else quiet + 1
 
-    def _progress(self) -> tuple[Any, ...]:
+    def progress(self) -> tuple[Any, ...]:
+        """Give what changes while anything moves."""
         lengths = tuple(len(records) for records in self.log.records.values())
         lanes = [lane for worker in self.workers for lane in worker.lanes.values()]
         waiting = sum(map(len, self.store._states.values()))

@@ -11,7 +11,8 @@ from stream.clients import (
     kafka_python_config,
     redis_config,
 )
-from stream.settings import KafkaSettings, RedisSettings, SettingsError
+from stream.section import SettingsError
+from stream.settings import KafkaSettings, RedisSettings
 
 ALL = [kafka_python_config, aiokafka_config]
 SASL = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512"}

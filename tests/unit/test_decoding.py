@@ -179,3 +179,51 @@ def test_valid_values_arrive_unchanged(body: dict[str, Any]) -> None:
         assert event.event_id == str(body["id"])
         expected = {k: v for k, v in body.items() if k not in ("id", "card")}
         assert event.features == expected
+
+
+WEIGHED = LabelSettings(time="known", time_format="epoch_s", weight="w", weight_max=5.0)
+OWN = LabelSettings(time="known", time_format="epoch_s", weight="w", features=True)
+
+
+def decode_label(settings: LabelSettings, **fields: Any) -> Any:
+    body = {"id": "e1", "label": True, "known": 9.0, **fields}
+    return LabelDecoder(settings, Task.BINARY, SETTINGS).decode(json.dumps(body).encode())
+
+
+def test_a_label_weighs_one_unless_it_says_otherwise() -> None:
+    """Within the bounds that are configured; nothing but a number."""
+    assert decode_label(WEIGHED).weight == decode_label(WEIGHED, w=None).weight == 1.0
+    assert decode_label(WEIGHED, w=0).weight == 0.0
+    assert decode_label(WEIGHED, w=2.5).weight == 2.5
+    for wrong, reason in ((5.1, "out_of_range"), (-0.1, "out_of_range"), ("2", "wrong_type")):
+        with pytest.raises(InvalidMessage) as caught:
+            decode_label(WEIGHED, w=wrong)
+        assert caught.value.reason == reason
+
+
+def test_a_label_may_carry_the_features_of_its_event() -> None:
+    """All that an event must have, in the order of the configuration, and the event's time."""
+    label = decode_label(OWN, w=2, shop=3, amount=5, at="1970-01-01T00:00:07")
+    assert label.features == {"amount": 5.0, "shop": "3"}
+    assert list(label.features) == ["amount", "shop"]
+    assert (label.event_time, label.label_time, label.weight) == (7.0, 9.0, 2.0)
+    assert decode_label(OWN, amount=5).event_time == 9.0
+    assert decode_label(WEIGHED, amount=5).features is None
+
+
+def test_a_label_without_what_an_event_must_have_is_a_plain_label() -> None:
+    """Its event has the features; but what is there and wrong is refused."""
+    assert decode_label(OWN).features is None
+    assert decode_label(OWN, shop="a", count=2).features is None
+    for wrong, reason in (({"amount": 101}, "out_of_range"), ({"new": 1}, "wrong_type")):
+        with pytest.raises(InvalidMessage) as caught:
+            decode_label(OWN, **wrong)
+        assert caught.value.reason == reason
+
+
+def test_one_field_can_be_the_time_of_the_label_alone() -> None:
+    """Where events and labels name their times alike, a label does not tell its event's."""
+    settings = LabelSettings(time="at", features=True)
+    body = b'{"id": "e1", "label": true, "at": "1970-01-01T00:00:08", "amount": 1}'
+    label = LabelDecoder(settings, Task.BINARY, SETTINGS).decode(body)
+    assert (label.event_time, label.label_time) == (8.0, 8.0)

@@ -79,3 +79,15 @@ def test_either_kind_can_be_left_out(settings: Settings) -> None:
 
     assert {r.kind for r in events} == {"event"}
     assert {r.kind for r in labels} == {"label"}
+
+
+def test_labels_alone_bring_the_features_where_they_may() -> None:
+    """There is no event to join then; what is no valid event has no features to bring."""
+    label = {"id": "tx", "value": "fraud", "time": "known", "features": True}
+    settings = Settings(event=EVENT, label=label)
+
+    _, alone = feed_of(settings, with_events=False)
+    _, beside = feed_of(settings)
+
+    assert [json.loads(r.value).get("amount") for r in alone] == [5.0, None]
+    assert not any("amount" in json.loads(r.value) for r in beside if r.kind == "label")

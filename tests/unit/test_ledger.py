@@ -15,10 +15,10 @@ def score(i: int, offset: int | None = None, **changes) -> bytes:
     return json.dumps({**body, "score": 0.5, **changes}).encode()
 
 
-def example(i: int, origin: str = "labels/0", offset: int | None = None) -> bytes:
+def example(i: int, origin: str = "labels/0", offset: int | None = None, **changes) -> bytes:
     """Write the example that came of label i."""
     body = {"event_id": f"e{i}", "origin": origin, "offset": i if offset is None else offset}
-    return json.dumps({**body, "label": True}).encode()
+    return json.dumps({**body, "label": True, "score": 0.5, "revision": 1, **changes}).encode()
 
 
 def letter(topic: str, offset: int, reason: str) -> bytes:
@@ -46,7 +46,7 @@ def test_an_account_adds_up(ledger: Ledger) -> None:
     balance = ledger.balance()
 
     assert balance.adds_up
-    for side in (balance.events, balance.labels):
+    for side in (balance.events, balance.labels, balance.learned):
         total, *parts = side.values()
         assert total == sum(parts)
     assert balance.events["dead letter: not_json"] == 1
@@ -103,12 +103,57 @@ def test_more_waiting_than_unresolved_does_not_add_up(ledger: Ledger) -> None:
     assert ledger.balance().adds_up
 
 
-def test_two_examples_for_one_event_are_a_conflict(ledger: Ledger) -> None:
-    """Two labels of one event: only the first may be learned."""
+def test_two_examples_for_one_revision_are_a_conflict(ledger: Ledger) -> None:
+    """Two labels of one event: the second is a correction, a repeat, or a mistake of ours."""
     ledger.labels = Topic({0: (0, 4)}, {0: 4})
     ledger.add_example(example(0, offset=3))
 
-    assert ledger.balance().conflicts == {"events with two examples": 1}
+    assert ledger.balance().conflicts == {"two examples for one revision of an event": 1}
+
+
+def test_corrections_own_features_and_negatives_are_told_apart(ledger: Ledger) -> None:
+    """All examples, by where they come from; a crash repeats them like the others."""
+    ledger.labels = Topic({0: (0, 6)}, {0: 6})
+    for _ in range(2):
+        ledger.add_example(example(0, offset=3, revision=2))
+        ledger.add_example(example(7, offset=4, score=None))
+        ledger.add_example(example(7, offset=5, score=None, revision=2))
+        ledger.add_example(example(2, "silence/0"))
+
+    balance = ledger.balance()
+
+    assert balance.adds_up
+    assert balance.learned == {
+        "examples": 6,
+        "labels of events": 2,
+        "labels with features of their own": 1,
+        "corrections": 2,
+        "events without a label, as negatives": 1,
+    }
+    assert balance.labels["examples"] == 5
+    assert balance.redelivered == {"examples": 4}
+
+
+def test_a_correction_of_nothing_is_a_conflict(ledger: Ledger) -> None:
+    """The first truth of that event was never learned."""
+    ledger.labels = Topic({0: (0, 4)}, {0: 4})
+    ledger.add_example(example(2, offset=3, revision=2))
+
+    assert ledger.balance().conflicts == {"revisions without the one before": 1}
+
+
+def test_a_negative_and_a_first_label_of_one_event_are_a_conflict(ledger: Ledger) -> None:
+    """Whichever claims the event first is its first truth; the other is none or the second."""
+    ledger.add_example(example(1, "silence/0"))
+
+    assert ledger.balance().conflicts == {"two examples for one revision of an event": 1}
+
+
+def test_a_negative_of_an_event_without_a_decision_is_a_conflict(ledger: Ledger) -> None:
+    """Only what was scored can be silent."""
+    ledger.add_example(example(3, "silence/0"))
+
+    assert ledger.balance().conflicts == {"negatives of events without a decision": 1}
 
 
 def test_an_event_both_scored_and_refused_is_a_conflict(ledger: Ledger) -> None:

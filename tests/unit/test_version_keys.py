@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from stream.cli import app
 from stream.cli.worker import warn_if_unsigned
-from stream.settings import Settings, SettingsError, load_settings
+from stream.section import SettingsError
+from stream.settings import Settings, load_settings
 
 SECRET, OLDER = 32 * "s", 32 * "o"
 

@@ -302,6 +302,23 @@ class TestScores:
         assert outcome.n_learned == learner.n_learned == n_unlabelled
         assert learner.metrics()["n"] == 60 - n_unlabelled
 
+    @pytest.mark.parametrize("task", [Task.BINARY, Task.MULTICLASS, Task.REGRESSION])
+    def test_what_was_never_scored_is_learned_and_not_tested(self, task: Task) -> None:
+        """There is no prediction that it could be held against."""
+        name = "linear-regression" if task is Task.REGRESSION else "hoeffding-tree"
+        log = make_log(name, task, 40)
+        unscored = [
+            msgspec.structs.replace(e, score=None, version=None, model_position=None)
+            if i % 4
+            else e
+            for i, e in enumerate(log)
+        ]
+        learner, tested = new_learner(name, task), new_learner(name, task)
+        assert learner.absorb(unscored, list(range(40))).n_learned == 40
+        tested.absorb(log[::4], list(range(10)))
+        assert learner.metrics() == tested.metrics()
+        assert learner.metrics()["n"] == 10
+
     def test_a_weight_of_nothing_teaches_nothing(self) -> None:
         """River's trees would divide by it."""
         log = [

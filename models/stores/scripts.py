@@ -1,0 +1,369 @@
+"""The Lua scripts of the Redis store: every step that must be atomic is one script.
+
+A script that a lane runs begins with the fence: it answers false, and has done nothing, if the
+lane's epoch is not the caller's, and with an error that begins with LOST if there is no such lane.
+
+A claim is text, `<revision>;<entries>;<kind><truth>`: the revision in force, who made revisions or
+was turned away, and whether a label (`l`) or silence (`s`) said so last. An entry,
+`<lane>@<offset>:<verdict>`, is kept until its lane has committed that offset, since until then a
+crash may bring the label again; so a claim holds what is in flight and no history.
+"""
+
+ACQUIRE = """
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('HSET', KEYS[1], 'commits', 0)
+if string.sub(ARGV[1], 1, 6) ~= 'learn.' then redis.call('HSETNX', KEYS[2], ARGV[1], '-inf') end
+return redis.call('HGETALL', KEYS[1])
+"""
+
+_FENCE = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then return redis.error_reply('LOST no such lane') end
+if epoch ~= ARGV[1] then return false end
+"""
+
+# ARGV[2] numbers the commits of a lease. A commit whose answer was lost is sent again, and the
+# first one may still lie in the socket of a dead connection while newer ones are made.
+_NEXT_COMMIT = """
+local commits = tonumber(redis.call('HGET', KEYS[1], 'commits'))
+local number = tonumber(ARGV[2])
+if number <= commits then return 0 end
+if number > commits + 1 then return redis.error_reply('LOST commits') end
+redis.call('HSET', KEYS[1], 'commits', number)
+"""
+
+# ARGV: epoch, commit, position, lane, watermark or '', then n pairs to set, then fields to delete.
+COMMIT = (
+    _FENCE
+    + _NEXT_COMMIT
+    + """
+redis.call('HSET', KEYS[1], 'position', ARGV[3])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[4], ARGV[5]) end
+local last = 6 + 2 * tonumber(ARGV[6])
+for i = 7, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
+return 1
+"""
+)
+
+# The latest mark of the score lanes at rest is kept: it is the time while all of them rest.
+REST = (
+    _FENCE
+    + """
+local mark = redis.call('HGET', KEYS[2], ARGV[2])
+if mark and string.sub(ARGV[2], 1, 6) == 'score.' then
+  local latest = redis.call('GET', KEYS[3])
+  if not latest or tonumber(mark) > tonumber(latest) then redis.call('SET', KEYS[3], mark) end
+end
+redis.call('HDEL', KEYS[2], ARGV[2])
+return 1
+"""
+)
+
+# A batch's strings come as one argument: their number, their lengths, their bytes.
+_UNPACK = """
+local function unpack_items(packed)
+  local items = {}
+  local n = struct.unpack('<I4', packed)
+  local at = 5 + 4 * n
+  for i = 1, n do
+    local size = struct.unpack('<I4', packed, 1 + 4 * i)
+    items[i] = string.sub(packed, at, at + size - 1)
+    at = at + size
+  end
+  return items
+end
+"""
+
+# ARGV: epoch, prefix of pending, packed (generation, event id, record) triples, partition to queue
+# for or ''. An id may stand in another generation if its producer sent it twice with two times: the
+# first decision stands. Answers with (place, first record) of those there before, which are few.
+PUT = (
+    _FENCE
+    + _UNPACK
+    + """
+local prefix, items, partition = ARGV[2], unpack_items(ARGV[3]), ARGV[4]
+local generations = redis.call('SMEMBERS', KEYS[2])
+local known = {}
+for _, g in ipairs(generations) do known[g] = true end
+local found, queued, n_queued = {}, {}, {}
+for i = 1, #items, 3 do
+  local g, id = items[i], items[i + 1]
+  local first = false
+  for _, other in ipairs(generations) do
+    if other ~= g then
+      first = redis.call('HGET', prefix .. other, id)
+      if first then break end
+    end
+  end
+  if not first then
+    if not known[g] then
+      redis.call('SADD', KEYS[2], g)
+      known[g] = true
+      generations[#generations + 1] = g
+    end
+    if redis.call('HSETNX', prefix .. g, id, items[i + 2]) == 0 then
+      first = redis.call('HGET', prefix .. g, id)
+    elseif partition ~= '' then
+      queued[#queued + 1] = string.sub(items[i + 2], 1, 16) .. struct.pack('<d', tonumber(g)) .. id
+      n_queued[g] = (n_queued[g] or 0) + 1
+    end
+  end
+  if first then
+    found[#found + 1] = (i - 1) / 3
+    found[#found + 1] = first
+  end
+end
+for i = 1, #queued, 1000 do
+  redis.call('RPUSH', KEYS[3], unpack(queued, i, math.min(i + 999, #queued)))
+end
+for g, n in pairs(n_queued) do redis.call('HINCRBY', KEYS[4], partition .. ':' .. g, n) end
+return found
+"""
+)
+
+# ARGV: epoch, prefix of all keys, the lane's partition, 'learn' or 'refuse', packed items, how many
+# a label: event id; least event time as a double, then the offset; truth; own generation or '',
+# left out where no label of the batch has one.
+CLAIM = (
+    _FENCE
+    + _UNPACK
+    + """
+local prefix, lane, policy, items = ARGV[2], ARGV[3], ARGV[4], unpack_items(ARGV[5])
+local stride = tonumber(ARGV[6])
+local generations = redis.call('SMEMBERS', KEYS[2])
+local owns = redis.call('SMEMBERS', KEYS[3])
+local batch = false
+local function in_batch(offset)
+  if not batch then
+    batch = {}
+    for i = 2, #items, stride do batch[string.sub(items[i], 9)] = true end
+  end
+  return batch[offset]
+end
+
+-- Whether what this entry made is in the examples log, and can't be asked for again.
+local function settled(from, offset)
+  if string.sub(from, 1, 1) == 's' then
+    local key = prefix .. 'lane:score.' .. string.sub(from, 2)
+    return tonumber(redis.call('HGET', key, 's:swept') or 0) > tonumber(offset)
+  end
+  local key = prefix .. 'lane:label.' .. from
+  if tonumber(redis.call('HGET', key, 'position') or 0) <= tonumber(offset) then return false end
+  return redis.call('HEXISTS', key, 's:' .. offset) == 0
+end
+
+local function decide(key, id, offset, truth, how)
+  local mine = lane .. '@' .. offset .. ':'
+  if redis.call('HSETNX', key, id, '1;' .. mine .. how .. '1;l' .. truth) == 1 then
+    return how .. '1'
+  end
+  local claim = redis.call('HGET', key, id)
+  local revision, entries, kind, before = string.match(claim, '^(%d+);([^;]*);(%a)(.*)$')
+  local kept, blocked = {}, false
+  for from, at, verdict in string.gmatch(entries, '([^@,]+)@(%d+):(%w+)') do
+    if from == lane and at == offset then
+      return verdict == 'R' and 'R' .. before or verdict
+    elseif not settled(from, at) then
+      kept[#kept + 1] = from .. '@' .. at .. ':' .. verdict
+      local revised = verdict ~= 'D' and verdict ~= 'R'
+      blocked = blocked or revised and not (from == lane and in_batch(at))
+    end
+  end
+  local verdict = false
+  if kind == 'l' and before == truth then
+    verdict = 'D'
+  elseif kind == 'l' and policy == 'refuse' then
+    verdict = 'R'
+  elseif blocked then
+    return 'B'
+  else
+    revision = tonumber(revision) + 1
+    verdict = how .. revision
+    kind = 'l'
+  end
+  kept[#kept + 1] = mine .. verdict
+  local said = kind .. (verdict == 'R' and before or truth)
+  redis.call('HSET', key, id, revision .. ';' .. table.concat(kept, ',') .. ';' .. said)
+  return verdict == 'R' and 'R' .. before or verdict
+end
+
+local function claim(id, offset, truth, least, own)
+  local key = false
+  for _, g in ipairs(owns) do
+    if redis.call('HEXISTS', prefix .. 'own:' .. g, id) == 1 then key = prefix .. 'own:' .. g end
+  end
+  for _, g in ipairs(generations) do
+    local record = redis.call('HGET', prefix .. 'pending:' .. g, id)
+    if record then
+      if struct.unpack('<d', record) < least then return record, 'X' end
+      return record, decide(key or prefix .. 'claims:' .. g, id, offset, truth, 'L')
+    end
+  end
+  if not own or own == '' then return false, '' end
+  if not key then
+    key = prefix .. 'own:' .. own
+    if redis.call('SADD', KEYS[3], own) == 1 then owns[#owns + 1] = own end
+  end
+  return false, decide(key, id, offset, truth, 'F')
+end
+
+local found = {}
+for i = 1, #items, stride do
+  local least, at = struct.unpack('<d', items[i + 1])
+  local offset, own = string.sub(items[i + 1], at), stride > 3 and items[i + 3]
+  local record, verdict = claim(items[i], offset, items[i + 2], least, own)
+  found[#found + 1] = record
+  found[#found + 1] = verdict
+end
+return {found, redis.call('HGETALL', KEYS[4])}
+"""
+)
+
+# KEYS: lane, own generations, watermarks, watermark at rest, queue, unswept.
+# ARGV: epoch, prefix of all keys, partition, negative_after, limit.
+SWEEP = (
+    _FENCE
+    + """
+local prefix, partition = ARGV[2], ARGV[3]
+local negative_after, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
+local floor = tonumber(redis.call('HGET', KEYS[1], 's:swept') or 0)
+local queue = redis.call('LRANGE', KEYS[5], 0, limit - 1)
+
+-- What the last commit has finished leaves the queue, and holds its generation no longer.
+local n_done, n_done_of = 0, {}
+for _, item in ipairs(queue) do
+  local _, offset, g = struct.unpack('<ddd', item)
+  if offset >= floor then break end
+  n_done = n_done + 1
+  n_done_of[g] = (n_done_of[g] or 0) + 1
+end
+if n_done > 0 then
+  redis.call('LTRIM', KEYS[5], n_done, -1)
+  queue = redis.call('LRANGE', KEYS[5], 0, limit - 1)
+end
+for g, n in pairs(n_done_of) do
+  local field = partition .. ':' .. string.format('%.0f', g)
+  if redis.call('HINCRBY', KEYS[6], field, -n) <= 0 then redis.call('HDEL', KEYS[6], field) end
+end
+
+-- Events drive the time; labels that may be on their way hold it back.
+local scored, labelled = false, math.huge
+local marks = redis.call('HGETALL', KEYS[3])
+for i = 1, #marks, 2 do
+  local mark = tonumber(marks[i + 1])
+  if string.sub(marks[i], 1, 6) == 'score.' then
+    scored = math.min(scored or math.huge, mark)
+  else
+    labelled = math.min(labelled, mark)
+  end
+end
+local time = math.min(scored or tonumber(redis.call('GET', KEYS[4]) or '-inf'), labelled)
+
+local owns = redis.call('SMEMBERS', KEYS[2])
+local function labelled_itself(id)
+  for _, g in ipairs(owns) do
+    if redis.call('HEXISTS', prefix .. 'own:' .. g, id) == 1 then return true end
+  end
+  return false
+end
+
+local silent, last, all_due = {}, floor, true
+for _, item in ipairs(queue) do
+  local event_time, offset, g, at = struct.unpack('<ddd', item)
+  if event_time + negative_after > time then
+    all_due = false
+    break
+  end
+  local id = string.sub(item, at)
+  g = string.format('%.0f', g)
+  local mine = 's' .. partition .. '@' .. string.format('%.0f', offset) .. ':L1'
+  if not labelled_itself(id) then
+    local key = prefix .. 'claims:' .. g
+    local ours = redis.call('HSETNX', key, id, '1;' .. mine .. ';s') == 1
+    ours = ours or string.find(redis.call('HGET', key, id), mine, 1, true)
+    if ours then
+      silent[#silent + 1] = id
+      silent[#silent + 1] = redis.call('HGET', prefix .. 'pending:' .. g, id)
+    end
+  end
+  last = offset + 1
+end
+local more = all_due and #queue == limit
+return {silent, string.format('%.0f', floor), string.format('%.0f', last), more and 1 or 0}
+"""
+)
+
+# KEYS: lane, queue, unswept. ARGV: epoch, partition.
+FORGET = (
+    _FENCE
+    + """
+redis.call('UNLINK', KEYS[2])
+for _, field in ipairs(redis.call('HKEYS', KEYS[3])) do
+  if string.match(field, '^(%d+):') == ARGV[2] then redis.call('HDEL', KEYS[3], field) end
+end
+return 1
+"""
+)
+
+# KEYS: watermarks, generations, own generations, unswept. ARGV: prefix, ttl, generation's
+# length, generations in a ttl.
+EXPIRE = """
+local passed = math.huge
+local marks = redis.call('HVALS', KEYS[1])
+for _, mark in ipairs(marks) do passed = math.min(passed, tonumber(mark)) end
+if #marks == 0 then return 0 end
+passed = passed - tonumber(ARGV[2])
+local held, oldest_held = {}, math.huge
+for _, field in ipairs(redis.call('HKEYS', KEYS[4])) do
+  local g = string.match(field, ':(.*)$')
+  held[g] = true
+  oldest_held = math.min(oldest_held, tonumber(g))
+end
+local n = 0
+for _, g in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  if (tonumber(g) + 1) * tonumber(ARGV[3]) <= passed and not held[g] then
+    redis.call('UNLINK', ARGV[1] .. 'pending:' .. g, ARGV[1] .. 'claims:' .. g)
+    redis.call('SREM', KEYS[2], g)
+    n = n + 1
+  end
+end
+for _, g in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+  -- A label may come up to a TTL before its event, which silence must not take for unlabelled.
+  local free = oldest_held > tonumber(g) + tonumber(ARGV[4])
+  if (tonumber(g) + 1) * tonumber(ARGV[3]) <= passed and free then
+    redis.call('UNLINK', ARGV[1] .. 'own:' .. g)
+    redis.call('SREM', KEYS[3], g)
+  end
+end
+return n
+"""
+
+# ARGV: epoch, commit, position, version id, meta, blob, versions to keep, prefix of their keys,
+# '1' to replace a version of that id.
+CUT = (
+    _FENCE
+    + _NEXT_COMMIT
+    + """
+redis.call('HSET', KEYS[1], 'position', ARGV[3], 's:version', ARGV[4])
+local key = ARGV[8] .. ARGV[4]
+if ARGV[9] == '1' or redis.call('EXISTS', key) == 0 then
+  redis.call('HSET', key, 'meta', ARGV[5], 'blob', ARGV[6])
+  redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ARGV[4])
+end
+redis.call('SET', KEYS[3], ARGV[4])
+local extra = redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[7]))
+for _, id in ipairs(extra) do
+  redis.call('UNLINK', ARGV[8] .. id)
+  redis.call('ZREM', KEYS[2], id)
+end
+return 1
+"""
+)
+
+# ARGV: version id, meta, blob. Asks the list of versions and not the key: that may be what is lost.
+RESTORE = """
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'meta', ARGV[2], 'blob', ARGV[3])
+return 1
+"""
