@@ -38,6 +38,7 @@ The worker:
     outages     waiting until a server that is away comes back
     ports       what handlers and lanes need, as Protocols
     metrics     Prometheus
+    logs        what libraries may repeat
     http        /metrics, /healthz, /readyz
 
 What all parts share:

@@ -185,9 +185,8 @@ def _missing(app: LaneApp, outages: Sequence[Outage]) -> str | None:
     """Say what keeps the worker from its work; None if nothing does."""
     if not app.lanes.ready:
         return "lanes are not assigned and recovered yet"
-    lasting = [
-        f"{outage.server} is away for {outage.seconds:.0f} s" for outage in outages if outage.lasts
-    ]
+    waits = [(outage.server, outage.seconds) for outage in outages]
+    lasting = [f"{server} is away for {seconds:.0f} s" for server, seconds in waits if seconds]
     if not lasting and not _consumer(app).in_touch:
         lasting.append("Kafka's group coordinator is away")
     return "; ".join(lasting) or None

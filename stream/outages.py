@@ -21,6 +21,8 @@ T = TypeVar("T")
 DELAY_MIN_S = 0.05
 DELAY_MAX_S = 2.0
 LOG_EVERY_S = 10.0
+SLOW_S = 5.0
+"""A call without an answer for this long is part of an outage, though it may yet succeed."""
 
 
 class Outage:
@@ -53,24 +55,31 @@ class Outage:
         self._since = 0.0
         self._logged_at = float("-inf")
         self._n_waiting = 0
+        self._n_calls = 0
+        self._called_at: dict[int, float] = {}
         self.n_retries = 0
 
     @property
-    def lasts(self) -> bool:
-        """Whether something waits for the server now."""
-        return self._n_waiting > 0
-
-    @property
     def seconds(self) -> float:
-        """How long it has lasted; 0 if there is none."""
-        return self._now() - self._since if self._n_waiting else 0.0
+        """How long something has waited for the server; 0 if all is well."""
+        now = self._now()
+        if self._n_waiting:
+            return now - self._since
+        # A copy, since the monitoring thread asks as well.
+        oldest = min(tuple(self._called_at.values()), default=now)
+        return now - oldest if now - oldest > SLOW_S else 0.0
 
     async def retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Do it; as long as the server is away, again after 50 ms to 2 s."""
+        self._n_calls += 1
+        call = self._n_calls
+        self._called_at[call] = self._now()
         try:
             return await attempt()
         except self._away as error:
-            self._begin(error)
+            self._begin(self._called_at[call], error)
+        finally:
+            del self._called_at[call]
         try:
             return await self._again(attempt)
         finally:
@@ -87,9 +96,9 @@ class Outage:
             except self._away as error:
                 self._tell(error)
 
-    def _begin(self, error: Exception) -> None:
+    def _begin(self, called_at: float, error: Exception) -> None:
         if not self._n_waiting:
-            self._since = self._now()
+            self._since = called_at
             self._logged_at = float("-inf")
         self._n_waiting += 1
         self._tell(error)
@@ -105,5 +114,5 @@ class Outage:
     def _end(self) -> None:
         self._n_waiting -= 1
         if not self._n_waiting:
-            log.warning("%s: nothing waits for it any more, after %.1f s",
-                        self.server, self._now() - self._since)  # fmt: skip
+            away_for = self._now() - self._since
+            log.warning("%s: nothing waits for it any more, after %.1f s", self.server, away_for)

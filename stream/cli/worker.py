@@ -106,8 +106,10 @@ def _run(settings: Settings, datadir: str, level: int) -> None:
     import uvloop
 
     from stream.app import build_app
+    from stream.logs import spare
 
     uvloop.install()
+    spare("aiokafka", time.monotonic)
     try:
         app = build_app(settings, clock=SystemClock(), datadir=datadir, random=Random())
     except OSError as error:

@@ -46,7 +46,8 @@ class Cluster:
             "DRIFTLINE_WORKER__HTTP_PORT": "0",
             **{f"DRIFTLINE_{name}": value for name, value in overrides.items()},
         }
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._n_workers = 0
 
     @property
     def settings(self) -> Settings:
@@ -72,14 +73,26 @@ class Cluster:
         assert done.returncode == exit_code, f"{arguments}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command and leave it running; its output is of no interest."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stream", *arguments, "-c", self.preset],
+            env=os.environ | self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._processes.append(process)
+        return process
+
     def run_json(self, *arguments: str, exit_code: int = 0) -> Any:
         """Run a command with --json and read its answer."""
         return json.loads(self.run(*arguments, "--json", exit_code=exit_code))
 
     def start_worker(self) -> Worker:
         """Start one more worker and wait until its lanes are open."""
-        worker = Worker(self, len(self._workers))
-        self._workers.append(worker.process)
+        worker = Worker(self, self._n_workers)
+        self._n_workers += 1
+        self._processes.append(worker.process)
         worker.wait_ready()
         return worker
 
@@ -114,7 +127,7 @@ class Cluster:
 
     def close(self) -> None:
         """Kill what still runs."""
-        for process in self._workers:
+        for process in self._processes:
             if process.poll() is None:
                 process.kill()
             process.wait()
@@ -164,6 +177,12 @@ class Worker:
             return error.code, error.read().decode()
         except (OSError, ValueError):
             return 0, ""
+
+    def value(self, metric: str) -> float:
+        """Read a metric that has no labels; 0 while it is not there."""
+        lines = self.get("/metrics")[1].splitlines()
+        prefix = f"driftline_{metric} "
+        return next((float(x.removeprefix(prefix)) for x in lines if x.startswith(prefix)), 0.0)
 
     def kill(self) -> None:
         """SIGKILL, by pid."""
