@@ -550,3 +550,62 @@ def test_a_store_that_starts_over_keeps_the_versions_alone(run: Any) -> None:
         assert await store.version_ids() == ["v1-10"]
 
     run(body)
+
+
+class Rewinding:
+    """A connection whose scripts can be sent again later, as from the socket of a dead one."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self.sent: list[tuple[Any, ...]] = []
+        self._send = client.execute_command
+        client.execute_command = self._remember  # type: ignore[method-assign]
+
+    async def _remember(self, *command: Any, **options: Any) -> Any:
+        self.sent.append(command)
+        return await self._send(*command, **options)
+
+    async def again(self, index: int) -> None:
+        """Send a command once more."""
+        await self._send(*self.sent[index])
+
+
+def test_a_commit_that_arrives_late_changes_nothing(redis_url: str) -> None:
+    """It was given up and made again, and others after it, before the first got through."""
+
+    async def body() -> None:
+        client = redis.asyncio.Redis.from_url(redis_url)
+        store = RedisStore(client, f"contract-{uuid.uuid4().hex}", ttl=TTL)
+        lane = await store.acquire("label.0")
+        await store.commit(lane, 1, {})  # The scripts are known to the server from here on.
+        connection = Rewinding(client)
+        await store.commit(lane, 5, {"5": b"waits"})
+        await store.commit(lane, 9, {"5": None})
+        await connection.again(0)
+        found = await store.acquire("label.0")
+        assert (found.position, found.state) == (9, {})
+        await client.aclose()
+
+    asyncio.run(body())
+
+
+def test_lost_commits_are_noticed(redis_url: str) -> None:
+    """Redis came back from an older state: the next commit says so instead of hiding it."""
+
+    async def body() -> None:
+        client = redis.asyncio.Redis.from_url(redis_url)
+        app = f"contract-{uuid.uuid4().hex}"
+        store = RedisStore(client, app, ttl=TTL)
+        lane = await store.acquire("score.0")
+        await store.commit(lane, 5, {})
+        before = await client.dump(f"{{{app}}}:lane:score.0")
+        await store.commit(lane, 9, {})
+        await client.restore(f"{{{app}}}:lane:score.0", 0, before, replace=True)
+        with pytest.raises(CheckpointLost, match="lost"):
+            await store.commit(lane, 12, {})
+        await client.delete(f"{{{app}}}:lane:score.0")
+        with pytest.raises(CheckpointLost):
+            await store.commit(lane, 12, {})
+        await client.aclose()
+
+    asyncio.run(body())
