@@ -288,7 +288,12 @@ def test_what_the_package_is_built_from_is_copied() -> None:
     config = PYPROJECT
     packages = config["tool"]["setuptools"]["packages"]["find"]["include"]
     wanted = {pattern for pattern in packages if "*" not in pattern}
-    wanted |= {"pyproject.toml", "setup.py", config["project"]["readme"], *config["project"]["license-files"]}
+    wanted |= {
+        "pyproject.toml",
+        "setup.py",
+        config["project"]["readme"],
+        *config["project"]["license-files"],
+    }
     copied = {PurePosixPath(word).as_posix() for c in instructions("COPY") for word in c.split()}
     assert wanted <= copied
 
