@@ -133,7 +133,7 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
             regression.max_cum_l1 = l1_total
             for name, applied in zip(names, reader.floats(len(names)), strict=True):
                 regression.cum_l1[name] = applied
-        return scaler | regression
+        return compose.Pipeline(scaler, regression)
 
     @property
     def weights(self) -> dict[Any, float]:
@@ -220,7 +220,7 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
         return model
 
     def _run_rows(self, rows: Any, names: Any, y: Any, w: Any, out: Any) -> None:
-        labels, weights = binary_labels_of(y), weights_of(w, len(rows))
+        labels, weights = binary_labels_of(y), weights_of(w)
         self._run_array(rows, names_of(names, rows), labels, weights, out)
 
     def _fresh_dump(self) -> bytes:
