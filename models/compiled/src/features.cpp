@@ -17,7 +17,7 @@ inline bool read_plain_number(PyObject *value, double &out) {
     } else {
         return false;
     }
-    return std::fabs(out) < kNumberMax;
+    return std::fabs(out) <= kNumberMax;
 }
 
 }  // namespace
@@ -145,8 +145,8 @@ int read_number(PyObject *name, PyObject *value, double &out) {
         PyErr_Clear();
         out = HUGE_VAL;
     }
-    if (std::fabs(out) < kNumberMax) return 0;
-    PyErr_Format(PyExc_ValueError, "feature %R is %R: numbers must be finite and below 1e15", name,
+    if (std::fabs(out) <= kNumberMax) return 0;
+    PyErr_Format(PyExc_ValueError, "feature %R is %R: numbers must be finite and within 1e15", name,
                  value);
     return -1;
 }
@@ -168,14 +168,14 @@ void name_row(Py_ssize_t row) {
 int check_numbers(const double *values, Py_ssize_t n_rows, Py_ssize_t n_columns) {
     const Py_ssize_t n = n_rows * n_columns;
     bool good = true;
-    for (Py_ssize_t i = 0; i < n; i++) good &= std::fabs(values[i]) < kNumberMax;
+    for (Py_ssize_t i = 0; i < n; i++) good &= std::fabs(values[i]) <= kNumberMax;
     if (good) return 0;
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (std::fabs(values[i]) < kNumberMax) continue;
+        if (std::fabs(values[i]) <= kNumberMax) continue;
         const Ref value(PyFloat_FromDouble(values[i]));
         if (!value) return -1;
         PyErr_Format(PyExc_ValueError,
-                     "row %zd, column %zd: %R: numbers must be finite and below 1e15",
+                     "row %zd, column %zd: %R: numbers must be finite and within 1e15",
                      i / n_columns, i % n_columns, value.get());
         return -1;
     }

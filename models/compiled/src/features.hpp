@@ -8,7 +8,7 @@
 
 namespace driftline {
 
-// Beyond this, sums of squares lose what they are for, and one such value ruins a model for good.
+// The edge accepts numbers up to this; beyond it, sums of squares lose what they are for, and one such value ruins a model for good.
 constexpr double kNumberMax = 1e15;
 
 // The features a model has learned, by name, each with a slot in its arrays; in order of arrival.
@@ -70,7 +70,7 @@ class Rows {
 // A feature's name is a str or an int; -1 with an exception set if it is neither.
 int check_name(PyObject *name);
 
-// A feature's number: finite and below kNumberMax, or -1 with an exception set.
+// A feature's number: finite and within kNumberMax, or -1 with an exception set.
 int read_number(PyObject *name, PyObject *value, double &out);
 
 // The row of an array as an exception names it, before the message of the one that is set.
