@@ -45,6 +45,7 @@ void Rows::clear() {
     slots_.clear();
     values_.clear();
     texts_.clear();
+    held_texts_.clear();
     dense_.clear();
     unknown_.clear();
 }
@@ -70,20 +71,26 @@ int Rows::append(const Names &names, PyObject *features) {
     size_t column = 0;
     bool dense = true;
     while (PyDict_Next(features, &position, &key, &value)) {
+        // Converting a value and comparing a key may run Python code, and that may change the dict.
+        Ref held_key;
         double number;
-        PyObject *text = nullptr;
         if (takes_text_ && PyUnicode_Check(value)) {
             number = 0.0;
-            text = value;
-        } else if (!read_plain_number(value, number)) {
-            // What converts may run Python code, and that may change the dict.
-            const Ref held_key = Ref::borrow(key), held_value = Ref::borrow(value);
-            if (read_number(key, value, number) < 0) return -1;
+            texts_.push_back(value);
+            held_texts_.push_back(Ref::borrow(value));
+        } else {
+            if (!read_plain_number(value, number)) {
+                held_key = Ref::borrow(key);
+                const Ref held_value = Ref::borrow(value);
+                if (read_number(key, value, number) < 0) return -1;
+            }
+            if (takes_text_) texts_.push_back(nullptr);
         }
         int slot;
         if (column < columns_.size() && columns_[column].first.get() == key) {
             slot = columns_[column].second;
         } else {
+            held_key = Ref::borrow(key);
             slot = find(names, key, column);
             if (slot == Names::kFailed) return -1;
             if (slot == Names::kUnknown) unknown_.emplace_back(slots_.size(), Ref::borrow(key));
@@ -91,7 +98,6 @@ int Rows::append(const Names &names, PyObject *features) {
         dense &= slot == static_cast<int>(column);
         slots_.push_back(slot);
         values_.push_back(number);
-        if (takes_text_) texts_.push_back(text);
         column++;
     }
     starts_.push_back(slots_.size());

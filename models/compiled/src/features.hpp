@@ -32,12 +32,11 @@ class Names {
 // Rows of features as slots and numbers, in the order of their dicts.
 class Rows {
    public:
-    // Names as Python objects: where a kernel takes text, each value's text or null.
+    // Where a kernel takes text, `texts` has it for each value, or null for a number.
     explicit Rows(bool takes_text = false) : takes_text_(takes_text) {}
 
     void clear();
-    // Append a row; -1 with an exception that names the feature if a value is refused. The text is
-    // borrowed from the dict.
+    // Append a row; -1 with an exception that names the feature if a value is refused.
     int append(const Names &names, PyObject *features);
     // Append dicts from a list or tuple; the exception names the row as well.
     int append_all(const Names &names, PyObject *sequence);
@@ -60,6 +59,7 @@ class Rows {
     std::vector<int> slots_;
     std::vector<double> values_;
     std::vector<PyObject *> texts_;
+    std::vector<Ref> held_texts_;
     std::vector<char> dense_;
     // Positions and names of values whose feature is unknown.
     std::vector<std::pair<size_t, Ref>> unknown_;

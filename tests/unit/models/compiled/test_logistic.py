@@ -293,6 +293,25 @@ def test_a_model_takes_one_caller_at_a_time() -> None:
     model.learn_one({"a": 1.0}, True)
 
 
+def test_values_may_change_the_dict_they_are_in() -> None:
+    """What converts to a number runs code of its own; nothing that it drops is read afterwards."""
+    model = ScaledLogisticRegression()
+
+    class Emptying:
+        def __init__(self, x: dict[str, Any]) -> None:
+            self.x = x
+
+        def __float__(self) -> float:
+            self.x.clear()
+            return 1.0
+
+    for i in range(1_000):
+        x: dict[str, Any] = {"a": 1.0}
+        x["".join(["name", str(i)])] = Emptying(x)
+        model.learn_one(x, True)
+    assert list(model.weights) == ["a", *(f"name{i}" for i in range(1_000))]
+
+
 def test_batches_leave_the_interpreter_to_others_but_not_the_model() -> None:
     """A second thread runs meanwhile; it is refused this model."""
     model = ScaledLogisticRegression()
