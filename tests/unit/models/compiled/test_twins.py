@@ -14,7 +14,7 @@ from tests.example_logs import absorb_in, make_log, new_learner
 pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="the extension is not built")
 
 
-@pytest.mark.parametrize("name", ["logistic", "fraud"])
+@pytest.mark.parametrize("name", ["logistic", "fraud", "gaussian-nb"])
 def test_a_version_moves_between_machines(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Learned with a compiler, then without, then with: as if nothing had happened."""
     log = make_log(name, Task.BINARY, 300)
@@ -28,9 +28,9 @@ def test_a_version_moves_between_machines(name: str, monkeypatch: pytest.MonkeyP
         assert moved.is_compiled is available
         moved.absorb(log[start : start + 100], range(start, start + 100))
     assert moved.fingerprint() == steady.fingerprint()
-    theirs, ours = river_twin(moved._model)[-1], river_twin(steady._model)[-1]
-    assert theirs.weights == ours.weights
-    assert theirs.intercept == ours.intercept != 0.0
+    x = log[0].features
+    for model in (moved._model, river_twin(steady._model)):
+        assert model.predict_proba_one(x)[True] == steady.score(x) not in (0.0, 0.5, 1.0)
 
 
 def test_the_name_of_a_pipeline_does_not_tell_who_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
