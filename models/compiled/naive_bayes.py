@@ -52,7 +52,7 @@ class GaussianNB(NaiveBayesKernel, base.Classifier):  # type: ignore[misc]
         writer.names(classes)
         for c in classes:
             writer.pack("q", river.class_counts[c])
-            of_class = river.gaussians.get(c, {})
+            of_class: dict[Any, Any] = river.gaussians.get(c, {})
             for name in features:
                 variance = of_class[name]._var if name in of_class else stats.Var(ddof=0)
                 writer.floats((variance.mean.n, variance.mean._mean, variance._S))
