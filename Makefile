@@ -5,10 +5,11 @@ BIN    := $(VENV)/bin
 BENCH  ?= .venv-bench
 KAFKA  := scripts/kafka
 STAMP  := $(VENV)/.installed
+NATIVE := setup.py $(wildcard models/compiled/src/*)
 
 .PHONY: demo test check bench format docs kafka-up kafka-down clean
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Driftline needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "Installing Driftline and its tools into $(VENV) (a minute, once)..."
@@ -37,7 +38,7 @@ docs: $(STAMP)  ## Write what is generated: docs/configuration.md
 	@$(BIN)/driftline config reference > docs/configuration.md
 
 # Of its own: Quix Streams holds some of our dependencies back.
-$(BENCH)/.installed: pyproject.toml
+$(BENCH)/.installed: pyproject.toml $(NATIVE)
 	@echo "Installing Driftline and its peers into $(BENCH) (a minute, once)..."
 	@$(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
@@ -54,4 +55,4 @@ kafka-down:
 	@$(KAFKA) down $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(BENCH) build dist *.egg-info
+	rm -rf $(VENV) $(BENCH) build dist *.egg-info models/compiled/*.so

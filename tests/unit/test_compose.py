@@ -287,8 +287,14 @@ def test_the_dockerfile_is_there_and_builds_from_files_that_reach_it() -> None:
 def test_what_the_package_is_built_from_is_copied() -> None:
     """`pip install .` needs the packages, the README and the licence that pyproject.toml names."""
     config = PYPROJECT
-    wanted = set(config["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
-    wanted |= {"pyproject.toml", config["project"]["readme"], *config["project"]["license-files"]}
+    packages = config["tool"]["setuptools"]["packages"]["find"]["include"]
+    wanted = {pattern for pattern in packages if "*" not in pattern}
+    wanted |= {
+        "pyproject.toml",
+        "setup.py",
+        config["project"]["readme"],
+        *config["project"]["license-files"],
+    }
     copied = {PurePosixPath(word).as_posix() for c in instructions("COPY") for word in c.split()}
     assert wanted <= copied
 
