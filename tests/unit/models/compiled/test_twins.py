@@ -23,7 +23,8 @@ def test_a_version_moves_between_machines(name: str, monkeypatch: pytest.MonkeyP
     moved = new_learner(name, Task.BINARY)
     for start, available in ((0, True), (100, False), (200, True)):
         state = moved.dump()
-        monkeypatch.setattr(twins, "AVAILABLE", available)
+        for module in (twins, pickling):
+            monkeypatch.setattr(module, "AVAILABLE", available)
         moved = Learner.load(state)
         assert moved.is_compiled is available
         moved.absorb(log[start : start + 100], range(start, start + 100))
