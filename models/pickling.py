@@ -95,7 +95,7 @@ class _Unpickler(pickle.Unpickler):
             return super().find_class(module_name, global_name)
         if module_name.startswith("models.compiled.") and not AVAILABLE:
             raise CheckpointCorrupt(
-                f"the state is that of the compiled {global_name}, which is not built here; "
+                f"has the state of the compiled {global_name}, which is not built here; "
                 "install with a C++ compiler, or rebuild the version from the examples log"
             )
         if _is_ours_or_rivers(module_name) or module_name in self._trusted_modules:
