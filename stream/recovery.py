@@ -36,34 +36,24 @@ from models.stores.base import (
 )
 from models.types import Example
 from stream import topics
-from stream.decoding import EventDecoder, LabelDecoder
+from stream.decided import DecidedEvents
+from stream.decoding import LabelDecoder
 from stream.label import waiting_entry, waiting_label
 from stream.messages import (
     Decision,
     InvalidMessage,
-    Pending,
     decide,
-    decision_of,
     decode_decision,
     decode_example,
-    encode_json,
-    encode_pending,
 )
 from stream.outcomes import Input, Outcomes, RecoveryImpossible
 from stream.ports import LogReader, LogRecord
 from stream.replay import fold
-from stream.runs import windows
 from stream.settings import Settings
 
 STORE_BATCH = 2_000
-WINDOW_GAP_MAX = 20_000
-"""Records that are cheaper to read over than to seek past: about one fetch."""
 
-NO_EVENT = "decisions whose events are no longer kept: their labels will be unknown_event"
 NO_DECISION = "events without a decision that is still kept, or whose ids had come before"
-UNREADABLE_EVENTS = (
-    "events that this configuration can't decode: their labels will be unknown_event"
-)
 UNREADABLE_LABELS = "labels without an outcome that this configuration can't decode"
 NEVER_TAKEN = "events and labels that were removed before a worker took them"
 
@@ -108,7 +98,6 @@ class Recovery:
     ) -> None:
         self._settings = settings
         self._log = log
-        self._events_log = events_log
         self._learner = learner
         self._reading = reading
         self.found = Recovered()
@@ -120,7 +109,9 @@ class Recovery:
             ),
             batch_records_max=settings.worker.batch_records_max,
         )
-        self._decoder = EventDecoder(settings.event)
+        self._decided = DecidedEvents(
+            settings, log=events_log, events=self._outcomes.events, gone=self.found.gone
+        )
         self._oldest = math.inf
         self._store: Store | None = None
         self._leases: dict[str, Lease] = {}
@@ -170,7 +161,7 @@ class Recovery:
         await store.start_over(lanes, epoch)
         for lane in lanes:
             self._leases[lane] = await store.acquire(lane)
-        await store.save_fields(self._decoder.fields.id, self._decoder.fields.names)
+        await store.save_fields(self._decided.fields.id, self._decided.fields.names)
 
     def _read(self, topic: topics.Topic) -> Iterator[Sequence[LogRecord]]:
         name = topic.full_name(self._settings.app)
@@ -234,7 +225,7 @@ class Recovery:
                     places[decision.offset] = decision, record.value or b""
                     self._oldest = min(self._oldest, decision.event_time)
             for partition, places in wanted.items():
-                found = self._with_events(partition, places)
+                found = self._decided.pending(partition, places)
                 # The queue has the order of the offsets, as a lane's own scores have. An id that
                 # also came on another partition is among the scores of that one, out of order.
                 at = self._place_in_queue(partition) if batch[0].partition == partition else None
@@ -252,55 +243,6 @@ class Recovery:
             return None
         position = self._outcomes.score_position(partition) or 0
         return range(self._outcomes.swept.get(partition, 0), position)
-
-    def _with_events(
-        self, partition: int, places: dict[int, tuple[Decision, bytes]]
-    ) -> dict[int, NewPending]:
-        events = self._outcomes.events
-        first, _ = events.ends.get(partition, (0, 0))
-        kept = [offset for offset in places if offset >= first]
-        found: dict[int, NewPending] = {}
-        n_read = 0
-        for window in windows(kept, WINDOW_GAP_MAX):
-            for batch in self._events_log.read(events.name, {partition: window}):
-                for event in batch:
-                    if event.offset in places:
-                        n_read += 1
-                        pending = self._pending(event, *places[event.offset])
-                        if pending is not None:
-                            found[event.offset] = pending
-        self.found.gone[NO_EVENT] += len(places) - n_read
-        return found
-
-    def _pending(
-        self, record: LogRecord, decision: Decision, published: bytes
-    ) -> NewPending | None:
-        try:
-            event = self._decoder.decode(record.value, record.timestamp)
-        except InvalidMessage:
-            self.found.gone[UNREADABLE_EVENTS] += 1
-            return None
-        pending = Pending(
-            fields=self._decoder.fields.id,
-            values=event.values,
-            score=decision.score,
-            threshold=decision.threshold,
-            version=decision.version,
-            model_position=decision.model_position,
-            entity=decision.entity,
-            partition=decision.partition,
-            stale=decision.stale,
-            event_time=decision.event_time,
-            offset=decision.offset,
-        )
-        rebuilt = encode_json(decision_of(self._settings.model.task, event.event_id, pending))
-        if rebuilt != published:
-            raise RecoveryImpossible(
-                f"the event at {self._outcomes.events.name}/{record.partition}/{record.offset} "
-                f"gives another decision than was published for {decision.event_id!r}: is this "
-                "the configuration (event.id) that the workers had?"
-            )
-        return NewPending(event.event_id, decision.event_time, encode_pending(pending))
 
     async def _put(self, partition: int, pending: list[NewPending], *, sweep: bool = False) -> None:
         for some in _parts(pending):

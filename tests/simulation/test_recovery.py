@@ -111,7 +111,7 @@ def halves(seed: int) -> tuple[World, list[Any], list[Any]]:
         batch=rng.randrange(1, 6),
         faults=FAULTS,
     )
-    fed = scenario.records(rng, 40)
+    fed = scenario.records(rng, 40, step=10.0)
     middle = rng.randrange(10, len(fed) - 10)
     return world, fed[:middle], fed[middle:]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models.stores.memory import MemoryStore
-from stream import recovery
+from stream import decided, recovery
 from stream.learners import new_learner
 from stream.messages import decode_pending, decode_pending_fields
 from stream.recovery import Recovered, Recovery, RecoveryImpossible
@@ -105,7 +105,7 @@ def test_decisions_without_their_events_are_counted(world: World) -> None:
 
     lost = [r for r in world.log.all("scores") if (s := json.loads(r.value or b""))["offset"] < 20
             and s["partition"] == 0]  # fmt: skip
-    assert 0 < found.gone[recovery.NO_EVENT] <= len(lost)
+    assert 0 < found.gone[decided.NO_EVENT] <= len(lost)
     assert found.gone[recovery.NEVER_TAKEN] == 0
     committed = {"events": {0: 15}}
     found = recover(world, first={("events", 0): 20}, committed=committed)
@@ -119,7 +119,7 @@ def test_events_that_were_decided_under_another_configuration_are_counted(world:
     data["event"]["features"]["x"]["min"] = 0.0
     found = recover(world, settings=Settings(**data))
 
-    assert found.gone[recovery.UNREADABLE_EVENTS] > 10
+    assert found.gone[decided.UNREADABLE_EVENTS] > 10
     assert found.n_pending > 10
 
 
