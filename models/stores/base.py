@@ -20,9 +20,9 @@ GENERATIONS_PER_TTL = 8
 """Pending events expire as whole generations, each an eighth of the TTL long: memory is at most
 an eighth above what the TTL asks for, and a look-up tries at most ten keys."""
 
-RECORD_HEAD = struct.Struct("<dd")
-"""A pending record begins with its event's time and offset, which the store looks at; the rest is
-the handlers' own."""
+RECORD_HEAD = struct.Struct("<ddI")
+"""A pending record begins with its event's time, offset and partition, which the store looks at;
+the rest is the handlers' own."""
 
 SWEPT = "swept"
 """Key in a score lane's state: all of its events below this offset were labelled, or became

@@ -126,12 +126,11 @@ class MemoryStore:
         return found
 
     def _queue(self, lane: str, new: NewPending, generation: int, first: bytes | None) -> None:
-        event_time, offset = RECORD_HEAD.unpack_from(first or new.record)
+        event_time, offset, _ = RECORD_HEAD.unpack_from(first or new.record)
         queue = self._silent.setdefault(lane, deque())
         end = queue[-1][1] + 1 if queue else 0
         is_queued = offset < max(end, int(self._states[lane].get(SWEPT, b"0")))
-        is_this = offset == RECORD_HEAD.unpack_from(new.record)[1]
-        if first is None or (is_this and not is_queued):
+        if first is None or (_place(first) == _place(new.record) and not is_queued):
             queue.append((event_time, int(offset), generation, new.event_id))
 
     async def claim(
@@ -338,3 +337,8 @@ class MemoryStore:
             raise CheckpointConflict(
                 f"lane {lease.lane} has a new owner: epoch {lease.epoch} is no longer the newest"
             )
+
+
+def _place(record: bytes) -> tuple[int, int]:
+    _, offset, partition = RECORD_HEAD.unpack_from(record)
+    return partition, int(offset)

@@ -90,7 +90,7 @@ end
 
 -- Whether this event comes again, and the queue and the sweeps have not come as far.
 local function is_missed(record, first)
-  if string.sub(record, 9, 16) ~= string.sub(first, 9, 16) then return false end
+  if string.sub(record, 9, 20) ~= string.sub(first, 9, 20) then return false end
   local _, offset = struct.unpack('<dd', first)
   last = last or redis.call('LINDEX', KEYS[3], -1)
   if last and offset <= select(2, struct.unpack('<dd', last)) then return false end
