@@ -62,6 +62,8 @@ The command line (`cli/`, a module a subject) and what it calls:
     replay      the learner over the examples log
     ledger      every event and label accounted for
     recovery    what Redis held, rebuilt from the logs
+    outcomes    what came of each input, as the outputs tell: where lanes go on
+    decided     published decisions with their events, as pending records
     runs        sets of offsets, and their gaps
     dead_letters  unusable records: addressed, chosen, explained
     replays     dead letters published again, each once

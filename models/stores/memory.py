@@ -17,6 +17,7 @@ from models.stores.base import (
     Lease,
     NewClaim,
     NewPending,
+    SettledClaim,
     Swept,
     Verdict,
     generation_end,
@@ -115,16 +116,22 @@ class MemoryStore:
         self._check(lease)
         found: list[bytes | None] = []
         for new in records:
-            _, first = self._find(new.event_id)
+            generation, first = self._find(new.event_id)
             if first is None:
                 generation = generation_of(new.event_time, self._ttl)
                 self._pending.setdefault(generation, {})[new.event_id] = new.record
-                if sweep:
-                    event_time, offset = RECORD_HEAD.unpack_from(new.record)
-                    item = (event_time, int(offset), generation, new.event_id)
-                    self._silent.setdefault(lease.lane, deque()).append(item)
+            if sweep:
+                self._queue(lease.lane, new, generation, first)
             found.append(first)
         return found
+
+    def _queue(self, lane: str, new: NewPending, generation: int, first: bytes | None) -> None:
+        event_time, offset, _ = RECORD_HEAD.unpack_from(first or new.record)
+        queue = self._silent.setdefault(lane, deque())
+        end = queue[-1][1] + 1 if queue else 0
+        is_queued = offset < max(end, int(self._states[lane].get(SWEPT, b"0")))
+        if first is None or (_place(first) == _place(new.record) and not is_queued):
+            queue.append((event_time, int(offset), generation, new.event_id))
 
     async def claim(
         self, lease: Lease, claims: Sequence[NewClaim], *, corrections: bool = True
@@ -198,6 +205,19 @@ class MemoryStore:
         if lane.startswith("score."):
             return int(state.get(SWEPT, b"0")) > offset
         return self._positions.get(lane, 0) > offset and str(offset) not in state
+
+    async def restore_claims(self, lease: Lease, claims: Sequence[SettledClaim]) -> None:
+        """Write what the examples log says of claims; the later one of an event stands."""
+        self._check(lease)
+        for claim in claims:
+            place = next((c for c in self._own_claims.values() if claim.event_id in c), None)
+            generation, record = self._find(claim.event_id)
+            if place is None and record is not None and not claim.own:
+                place = self._claims.setdefault(generation, {})
+            elif place is None:
+                own_generation = generation_of(claim.event_time, self._ttl)
+                place = self._own_claims.setdefault(own_generation, {})
+            place[claim.event_id] = _Claim(claim.revision, claim.truth)
 
     async def sweep_silent(self, lease: Lease, negative_after: float, limit: int) -> Swept:
         """Claim for silence the next of the lane's queued events that nobody labelled in time."""
@@ -317,3 +337,8 @@ class MemoryStore:
             raise CheckpointConflict(
                 f"lane {lease.lane} has a new owner: epoch {lease.epoch} is no longer the newest"
             )
+
+
+def _place(record: bytes) -> tuple[int, int]:
+    _, offset, partition = RECORD_HEAD.unpack_from(record)
+    return partition, int(offset)
