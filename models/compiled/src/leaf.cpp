@@ -1,0 +1,331 @@
+#include "leaf.hpp"
+
+#include <algorithm>
+
+#include "memory.hpp"
+
+namespace driftline {
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr size_t kNone = std::numeric_limits<size_t>::max();
+
+// 0.5 * math.log(math.tau)
+const double kHalfLogTau = 0.5 * std::log(6.283185307179586);
+
+}  // namespace
+
+double sum(const std::vector<Share> &shares) {
+    double total = 0.0;
+    for (const Share &share : shares) total += share.weight;
+    return total;
+}
+
+Leaf::Leaf(std::vector<Share> shares, int32_t depth_of_leaf)
+    : depth(depth_of_leaf), shares_(std::move(shares)) {
+    last_split_attempt_at = total_weight();
+}
+
+void Leaf::majority(std::vector<double> &votes) const {
+    const double total = total_weight();
+    const double scale = total == 0.0 ? 1.0 : 1.0 / total;
+    votes.clear();
+    for (const Share &share : shares_) votes.push_back(share.weight * scale);
+}
+
+bool Leaf::naive_bayes(const Row &row, std::vector<double> &votes) const {
+    votes.clear();
+    const double total = total_weight();
+    if (total == 0.0) return false;
+    const size_t n = features_.size();
+    static thread_local std::vector<double> x, term;
+    x.resize(n);
+    term.resize(n);
+    for (size_t s = 0; s < n; s++) x[s] = row[features_[s]];
+    double greatest = -kInfinity;
+    for (size_t c = 0; c < shares_.size(); c++) {
+        if (shares_[c].weight <= 0.0) {
+            votes.push_back(0.0);
+            greatest = std::max(greatest, 0.0);
+            continue;
+        }
+        double vote = std::log(shares_[c].weight / total);
+        if (const Block *block = find_block(c)) {
+            const double *mean = column(*block, kMean);
+            const double *neg_two_variance = column(*block, kNegTwoVariance);
+            const double *half_log_variance = column(*block, kHalfLogVariance);
+            for (size_t s = 0; s < n; s++) {
+                const double d = x[s] - mean[s];
+                const double t = d * d / neg_two_variance[s] - kHalfLogTau - half_log_variance[s];
+                term[s] = t == t ? t : 0.0;  // NaN: the event lacks the feature.
+            }
+        } else {
+            std::fill(term.begin(), term.end(), 0.0);
+        }
+        if (n_nominals_ > 0) {
+            for (size_t s = 0; s < n; s++) {
+                if (nominals_[s] == nullptr || x[s] != x[s]) continue;
+                term[s] = nominals_[s]->log_probability(static_cast<int32_t>(x[s]),
+                                                        shares_[c].cls);
+            }
+        }
+        for (size_t s = 0; s < n; s++) vote += term[s];
+        votes.push_back(vote);
+        greatest = std::max(greatest, vote);
+    }
+    double evidence = 0.0;
+    for (const double vote : votes) evidence += std::exp(vote - greatest);
+    const double log_evidence = greatest + std::log(evidence);
+    for (double &vote : votes) vote = std::exp(vote - log_evidence);
+    return true;
+}
+
+int32_t Leaf::first_greatest(const std::vector<double> &votes) {
+    if (votes.empty()) return -1;
+    return static_cast<int32_t>(std::max_element(votes.begin(), votes.end()) - votes.begin());
+}
+
+double Leaf::promise() const {
+    double total = 0.0, greatest = 0.0;
+    for (const Share &share : shares_) {
+        total += share.weight;
+        greatest = std::max(greatest, share.weight);
+    }
+    return total > 0.0 ? total - greatest : 0.0;
+}
+
+bool Leaf::is_pure() const {
+    size_t n = 0;
+    for (const Share &share : shares_) n += share.weight != 0.0;
+    return n < 2;
+}
+
+void Leaf::touch(const Row &row) {
+    if (!active_ || n_nominals_ == 0) return;
+    for (size_t s = 0; s < features_.size(); s++) {
+        NominalObserver *nominal = nominals_[s].get();
+        if (nominal == nullptr || nominal->n_touched() == shares_.size()) continue;
+        if (!row.has(features_[s])) continue;
+        for (const Share &share : shares_) {
+            if (share.weight > 0.0) nominal->touch(share.cls);
+            has_grown_ = true;
+        }
+    }
+}
+
+void Leaf::learn(const Row &row, int32_t cls, double weight, const TreeRules &rules,
+                 const Schema &schema, Random &random) {
+    const auto known = std::find_if(shares_.begin(), shares_.end(),
+                                    [cls](const Share &share) { return share.cls == cls; });
+    if (known != shares_.end()) {
+        known->weight += weight;
+    } else {
+        shares_.push_back({cls, weight});
+        has_grown_ = true;
+    }
+    if (!active_) return;
+    const int32_t *features = row.features;
+    auto n = static_cast<size_t>(row.size);
+    if (rules.max_features > 0) {
+        if (sampled_.empty()) sample_features(row, rules, schema, random);
+        features = sampled_.data();
+        n = sampled_.size();
+    }
+    if (features_.size() < n) widen(n);
+    Block *block = nullptr;
+    size_t guess = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int32_t feature = features[i];
+        if (!row.has(feature)) continue;
+        const bool is_nominal = schema.features[static_cast<size_t>(feature)].is_nominal();
+        // A category that the model has no room for counts as missing.
+        if (is_nominal && row[feature] < 0.0) continue;
+        size_t s = observer_of(feature, guess);
+        if (s == kNone) {
+            if (std::find(disabled_.begin(), disabled_.end(), feature) != disabled_.end()) continue;
+            s = add_observer(feature, is_nominal);
+        }
+        guess = s + 1;
+        if (is_nominal) {
+            has_grown_ |= nominals_[s]->update(static_cast<int32_t>(row[feature]), cls, weight);
+        } else {
+            if (block == nullptr) block = &block_of(cls);
+            update_gaussian(*block, s, row[feature], weight);
+        }
+    }
+    n_learned_ += 1.0;
+}
+
+void Leaf::activate() { active_ = true; }
+
+void Leaf::deactivate() {
+    active_ = false;
+    has_grown_ = true;
+    features_ = {};
+    nominals_.clear();
+    nominals_.shrink_to_fit();
+    n_nominals_ = 0;
+    blocks_.clear();
+    blocks_.shrink_to_fit();
+    width_ = 0;
+}
+
+void Leaf::disable(int32_t feature) {
+    const size_t s = observer_of(feature, 0);
+    if (s == kNone) return;
+    disabled_.push_back(feature);
+    n_nominals_ -= nominals_[s] != nullptr;
+    const auto at = static_cast<ptrdiff_t>(s);
+    features_.erase(features_.begin() + at);
+    nominals_.erase(nominals_.begin() + at);
+    for (Block &block : blocks_) {
+        for (int c = 0; c < kColumns; c++) {
+            double *cells = column(block, static_cast<Column>(c));
+            std::copy(cells + s + 1, cells + width_, cells + s);
+        }
+        clear_cell(block, width_ - 1);
+    }
+}
+
+void Leaf::gaussians(size_t observer, std::vector<Gaussian> &found) const {
+    found.clear();
+    for (const Block &block : blocks_) {
+        const auto cell = [&](Column c) { return column(block, c)[observer]; };
+        if (cell(kN) == 0.0) continue;
+        found.push_back(
+            {block.cls, cell(kBorn), cell(kMean), cell(kN), cell(kS), cell(kMin), cell(kMax)});
+    }
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Gaussian &a, const Gaussian &b) { return a.born < b.born; });
+}
+
+size_t Leaf::bytes() const {
+    size_t n = sizeof *this + bytes_of(shares_) + bytes_of(disabled_) + bytes_of(sampled_) +
+               bytes_of(blocks_) + width_ * (sizeof(int32_t) + sizeof(nominals_[0]));
+    n += blocks_.size() * width_ * kColumns * sizeof(double);
+    for (const auto &nominal : nominals_) n += nominal == nullptr ? 0 : nominal->bytes();
+    return n;
+}
+
+ptrdiff_t Leaf::settle() {
+    if (!has_grown_) return 0;
+    const size_t now = bytes();
+    const auto growth = static_cast<ptrdiff_t>(now) - static_cast<ptrdiff_t>(settled_bytes_);
+    settled_bytes_ = now;
+    has_grown_ = false;
+    return growth;
+}
+
+void Leaf::restore(size_t observer, const Gaussian &gaussian) {
+    if (width_ < features_.size()) widen(features_.size());
+    Block &block = block_of(gaussian.cls);
+    column(block, kMean)[observer] = gaussian.mean;
+    column(block, kN)[observer] = gaussian.n;
+    column(block, kS)[observer] = gaussian.s;
+    column(block, kMin)[observer] = gaussian.min;
+    column(block, kMax)[observer] = gaussian.max;
+    column(block, kBorn)[observer] = gaussian.born;
+    refresh(block, observer);
+}
+
+// Events mostly have the same features in the same order, so the next one is the guess.
+size_t Leaf::observer_of(int32_t feature, size_t guess) {
+    if (guess < features_.size() && features_[guess] == feature) return guess;
+    const auto found = std::find(features_.begin(), features_.end(), feature);
+    return found == features_.end() ? kNone : static_cast<size_t>(found - features_.begin());
+}
+
+size_t Leaf::add_observer(int32_t feature, bool is_nominal) {
+    features_.push_back(feature);
+    has_grown_ = true;
+    nominals_.push_back(is_nominal ? std::make_unique<NominalObserver>() : nullptr);
+    n_nominals_ += is_nominal;
+    if (features_.size() > width_) widen(features_.size());
+    return features_.size() - 1;
+}
+
+Leaf::Block &Leaf::block_of(int32_t cls) {
+    for (Block &block : blocks_) {
+        if (block.cls == cls) return block;
+    }
+    blocks_.push_back({cls, std::vector<double>(width_ * kColumns)});
+    has_grown_ = true;
+    for (size_t s = 0; s < width_; s++) clear_cell(blocks_.back(), s);
+    return blocks_.back();
+}
+
+const Leaf::Block *Leaf::find_block(size_t share) const {
+    // Classes mostly came to shares and blocks in the same order.
+    const int32_t cls = shares_[share].cls;
+    if (share < blocks_.size() && blocks_[share].cls == cls) return &blocks_[share];
+    for (const Block &block : blocks_) {
+        if (block.cls == cls) return &block;
+    }
+    return nullptr;
+}
+
+void Leaf::widen(size_t n_observers) {
+    if (n_observers <= width_) return;
+    const size_t old_width = width_;
+    has_grown_ = true;
+    width_ = n_observers;
+    features_.reserve(width_);
+    nominals_.reserve(width_);
+    for (Block &block : blocks_) {
+        std::vector<double> old(width_ * kColumns);
+        std::swap(old, block.cells);
+        for (size_t s = old_width; s < width_; s++) clear_cell(block, s);
+        for (size_t c = 0; c < kColumns; c++) {
+            std::copy_n(old.data() + c * old_width, old_width, block.cells.data() + c * width_);
+        }
+    }
+}
+
+// A cell that adds exactly nothing to a vote.
+void Leaf::clear_cell(Block &block, size_t observer) const {
+    for (int c = 0; c < kColumns; c++) column(block, static_cast<Column>(c))[observer] = 0.0;
+    column(block, kNegTwoVariance)[observer] = -kInfinity;
+    column(block, kHalfLogVariance)[observer] = -kHalfLogTau;
+}
+
+void Leaf::update_gaussian(Block &block, size_t observer, double value, double weight) {
+    double &mean = column(block, kMean)[observer];
+    double &n = column(block, kN)[observer];
+    double &min = column(block, kMin)[observer];
+    double &max = column(block, kMax)[observer];
+    if (n == 0.0) {
+        min = max = value;
+        column(block, kBorn)[observer] = n_learned_;
+    } else {
+        if (value < min) min = value;
+        if (value > max) max = value;
+    }
+    const double old_mean = mean;
+    n += weight;
+    mean += (weight / n) * (value - mean);
+    column(block, kS)[observer] += weight * (value - old_mean) * (value - mean);
+    refresh(block, observer);
+}
+
+void Leaf::refresh(Block &block, size_t observer) const {
+    const double n = column(block, kN)[observer];
+    const double variance = n > 1.0 ? column(block, kS)[observer] / (n - 1.0) : 0.0;
+    const bool is_known = variance > 0.0;
+    column(block, kNegTwoVariance)[observer] = is_known ? -2.0 * variance : -kInfinity;
+    column(block, kHalfLogVariance)[observer] = is_known ? 0.5 * std::log(variance) : -kHalfLogTau;
+}
+
+void Leaf::sample_features(const Row &row, const TreeRules &rules, const Schema &schema,
+                           Random &random) {
+    std::vector<int32_t> sorted(row.features, row.features + row.size);
+    std::sort(sorted.begin(), sorted.end(), [&](int32_t a, int32_t b) {
+        return schema.feature_rank[static_cast<size_t>(a)] <
+               schema.feature_rank[static_cast<size_t>(b)];
+    });
+    sampled_ = row.size >= rules.max_features ? random.sample(sorted, rules.max_features)
+                                              : std::move(sorted);
+    has_grown_ = true;
+}
+
+}  // namespace driftline
