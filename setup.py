@@ -9,6 +9,11 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
+# The last two allow vector code for sqrt and divisions; neither changes a result.
+FLAGS = [
+    "-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden",
+    "-fno-math-errno", "-fno-trapping-math",
+]  # fmt: skip
 SOURCES = Path("models", "compiled", "src")
 
 setup(
@@ -18,7 +23,7 @@ setup(
             sources=[path.as_posix() for path in sorted(SOURCES.glob("*.cpp"))],
             depends=[path.as_posix() for path in sorted(SOURCES.glob("*.hpp"))],
             language="c++",
-            extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden"],
+            extra_compile_args=FLAGS,
             optional=True,
         )
     ]

@@ -17,8 +17,8 @@ A learner's life:
    start. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `drift`; `pickling`; `fused`; `learner`; `checkpoint`; `stores` keep what that
-encodes.
+`prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `learner`;
+`checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (

@@ -7,6 +7,11 @@ kernels are base classes of the estimators, so a call goes straight into C++.
 
 The extension is optional: where it was not built, `AVAILABLE` is false and River's own estimators
 serve, with the same predictions.
+
+In `src/`, a subject has a kernel (`logistic.cpp`: numbers only) and a Python type around it
+(`logistic_type.cpp`). What they share: `features` reads and checks dicts before any state changes,
+`columns` does so for arrays, labels and weights, `dump` is the format, `numbers` has Python's
+powers, `module` holds models and guards them against two callers at once.
 """
 
 try:

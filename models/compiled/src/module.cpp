@@ -1,6 +1,8 @@
 // The extension module: each subject adds its types.
 #include "module.hpp"
 
+#include "dump.hpp"
+
 namespace {
 
 PyModuleDef definition = {
@@ -18,12 +20,10 @@ PyModuleDef definition = {
 }  // namespace
 
 PyMODINIT_FUNC PyInit__native() {
-    PyObject *module = PyModule_Create(&definition);
-    if (module == nullptr) return nullptr;
-    // One line for each subject; each returns -1 with an exception set when it fails.
-    if (PyModule_AddIntConstant(module, "FORMAT_VERSION", 1) < 0) {
-        Py_DECREF(module);
-        return nullptr;
-    }
-    return module;
+    driftline::Ref module(PyModule_Create(&definition));
+    if (!module) return nullptr;
+    const bool failed =
+        PyModule_AddIntConstant(module.get(), "FORMAT_VERSION", driftline::kFormatVersion) < 0 ||
+        driftline::add_logistic(module.get()) < 0;
+    return failed ? nullptr : module.release();
 }

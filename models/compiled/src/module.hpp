@@ -1,11 +1,113 @@
-// What every subject includes first: the Python API, and how a subject adds its types.
+// What every subject includes first: the Python API, owned references, and the subjects themselves.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <new>
+#include <utility>
+
 namespace driftline {
 
-// Subjects declare here: `int add_<subject>(PyObject *module);`, -1 with an exception when it fails.
+// A subject adds its types to the module; -1 with an exception set when that fails.
+int add_logistic(PyObject *module);
+
+// An owned reference.
+class Ref {
+   public:
+    Ref() = default;
+    explicit Ref(PyObject *owned) : object_(owned) {}
+    Ref(Ref &&other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+    Ref &operator=(Ref &&other) noexcept {
+        std::swap(object_, other.object_);
+        return *this;
+    }
+    Ref(const Ref &) = delete;
+    Ref &operator=(const Ref &) = delete;
+    ~Ref() { Py_XDECREF(object_); }
+
+    static Ref borrow(PyObject *object) {
+        Py_XINCREF(object);
+        return Ref(object);
+    }
+    PyObject *get() const { return object_; }
+    PyObject *release() { return std::exchange(object_, nullptr); }
+    explicit operator bool() const { return object_ != nullptr; }
+
+   private:
+    PyObject *object_ = nullptr;
+};
+
+// Marks a model as in use for the length of a call. Two threads on one model would interleave their
+// updates, so the second is refused. The flag is read and written under the GIL, which batch calls
+// give up only after setting it.
+class InUse {
+   public:
+    explicit InUse(bool &flag) : flag_(flag), mine_(!flag) {
+        if (mine_) {
+            flag_ = true;
+        } else {
+            PyErr_SetString(PyExc_RuntimeError,
+                            "this model is in use by another call: use it from one thread at a time");
+        }
+    }
+    InUse(const InUse &) = delete;
+    InUse &operator=(const InUse &) = delete;
+    ~InUse() {
+        if (mine_) flag_ = false;
+    }
+    explicit operator bool() const { return mine_; }
+
+   private:
+    bool &flag_;
+    bool mine_;
+};
+
+// Gives up the GIL for the length of a block that touches no Python object.
+class WithoutGil {
+   public:
+    WithoutGil() : state_(PyEval_SaveThread()) {}
+    WithoutGil(const WithoutGil &) = delete;
+    WithoutGil &operator=(const WithoutGil &) = delete;
+    ~WithoutGil() { PyEval_RestoreThread(state_); }
+
+   private:
+    PyThreadState *state_;
+};
+
+// A Python object that holds a C++ model: what the types of all subjects are made of.
+template <typename Model>
+struct Holder {
+    PyObject_HEAD
+    Model *model;
+    bool in_use;
+
+    static Holder *of(PyObject *self) { return reinterpret_cast<Holder *>(self); }
+
+    static PyObject *create(PyTypeObject *type, PyObject *, PyObject *) {
+        Ref self(type->tp_alloc(type, 0));
+        if (!self) return nullptr;
+        of(self.get())->model = new (std::nothrow) Model();
+        if (of(self.get())->model == nullptr) return PyErr_NoMemory();
+        return self.release();
+    }
+
+    static void destroy(PyObject *self) {
+        PyTypeObject *type = Py_TYPE(self);
+        delete of(self)->model;
+        type->tp_free(self);
+        Py_DECREF(type);
+    }
+};
+
+// Runs a call that may throw std::bad_alloc, the only C++ exception that the kernels let pass.
+template <typename Call>
+PyObject *guarded(Call &&call) {
+    try {
+        return call();
+    } catch (const std::bad_alloc &) {
+        return PyErr_NoMemory();
+    }
+}
 
 }  // namespace driftline

@@ -1,0 +1,82 @@
+// Feature dicts read straight from CPython's dicts, and checked whole before any state changes.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "module.hpp"
+
+namespace driftline {
+
+// Beyond this, sums of squares lose what they are for, and one such value ruins a model for good.
+constexpr double kNumberMax = 1e15;
+
+// The features a model has learned, by name, each with a slot in its arrays; in order of arrival.
+class Names {
+   public:
+    int size() const { return static_cast<int>(names_.size()); }
+    PyObject *name(int slot) const { return names_[slot].get(); }
+    // The slot of a feature, kUnknown, or kFailed with an exception set.
+    int find(PyObject *key) const;
+    // The slot of a feature that is known from now on, or kFailed.
+    int add(PyObject *key);
+
+    static constexpr int kUnknown = -1;
+    static constexpr int kFailed = -2;
+
+   private:
+    Ref slots_;  // A dict: names are compared as Python compares them.
+    std::vector<Ref> names_;
+};
+
+// Rows of features as slots and numbers, in the order of their dicts.
+class Rows {
+   public:
+    // Names as Python objects: where a kernel takes text, each value's text or null.
+    explicit Rows(bool takes_text = false) : takes_text_(takes_text) {}
+
+    void clear();
+    // Append a row; -1 with an exception that names the feature if a value is refused. The text is
+    // borrowed from the dict.
+    int append(const Names &names, PyObject *features);
+    // Append dicts from a list or tuple; the exception names the row as well.
+    int append_all(const Names &names, PyObject *sequence);
+    // Give slots to features that are new, once all else was found good.
+    int learn_names(Names &names);
+
+    size_t size() const { return starts_.size() - 1; }
+    size_t width(size_t row) const { return starts_[row + 1] - starts_[row]; }
+    const int *slots(size_t row) const { return slots_.data() + starts_[row]; }
+    const double *values(size_t row) const { return values_.data() + starts_[row]; }
+    PyObject *const *texts(size_t row) const { return texts_.data() + starts_[row]; }
+    // Whether value j is that of slot j throughout, as it is when all events have all features.
+    bool is_dense(size_t row) const { return dense_[row] != 0; }
+
+   private:
+    int find(const Names &names, PyObject *key, size_t column);
+
+    bool takes_text_;
+    std::vector<size_t> starts_{0};
+    std::vector<int> slots_;
+    std::vector<double> values_;
+    std::vector<PyObject *> texts_;
+    std::vector<char> dense_;
+    // Positions and names of values whose feature is unknown.
+    std::vector<std::pair<size_t, Ref>> unknown_;
+    // Events mostly have the same key objects in the same order, so each column remembers its own.
+    std::vector<std::pair<Ref, int>> columns_;
+};
+
+// A feature's name is a str or an int; -1 with an exception set if it is neither.
+int check_name(PyObject *name);
+
+// A feature's number: finite and below kNumberMax, or -1 with an exception set.
+int read_number(PyObject *name, PyObject *value, double &out);
+
+// The row of an array as an exception names it, before the message of the one that is set.
+void name_row(Py_ssize_t row);
+
+// Refuse an array that holds what a feature must not; the exception names row and column.
+int check_numbers(const double *values, Py_ssize_t n_rows, Py_ssize_t n_columns);
+
+}  // namespace driftline
