@@ -9,6 +9,10 @@ struct AdaptiveRules {
     bool bootstrap_sampling = true;
     double drift_window_threshold = 300.0;
     double switch_significance = 0.05;
+
+    template <class Archive> void archive(Archive &a) {
+        a(bootstrap_sampling, drift_window_threshold, switch_significance);
+    }
 };
 
 // When the error of a split rises, it grows an alternate: a leaf that learns beside it. In River an

@@ -13,6 +13,11 @@ struct AdwinRules {
     int32_t max_buckets = 5;
     int32_t min_window_length = 5;
     int32_t grace_period = 10;
+
+    template <class Archive> void archive(Archive &a) {
+        a(delta, clock, max_buckets, min_window_length, grace_period);
+        a.check(clock > 0 && max_buckets > 0 && max_buckets < 1024);
+    }
 };
 
 // Row i of the histogram holds up to `max_buckets` summaries (total, variance) of 2^i values each.

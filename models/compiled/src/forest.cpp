@@ -1,8 +1,31 @@
 #include "forest.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace driftline {
+
+int32_t ForestRules::max_features(int32_t n) const {
+    double wanted = n;
+    switch (features) {
+        case Features::kAll:
+            break;
+        case Features::kSqrt:
+            wanted = std::nearbyint(std::sqrt(n));
+            break;
+        case Features::kLog2:
+            wanted = n > 0 ? std::nearbyint(std::log2(n)) : 0.0;
+            break;
+        case Features::kNumber:
+            wanted = n_features;
+            break;
+        case Features::kShare:
+            wanted = std::trunc(n_features * n);
+            break;
+    }
+    if (wanted < 0.0) wanted += n;
+    return static_cast<int32_t>(std::min<double>(std::max(wanted, 1.0), n));
+}
 
 void Forest::plant() {
     members_.reserve(static_cast<size_t>(rules_->n_models));
@@ -39,7 +62,10 @@ void Forest::predict(const Row &row, std::vector<double> &proba, std::vector<int
 }
 
 void Forest::learn(const Row &row, int32_t cls) {
-    if (!is_planted()) plant();
+    if (!is_planted()) {
+        context_->rules.max_features = rules_->max_features(row.size);
+        plant();
+    }
     for (Member &member : members_) {
         const bool is_wrong = member.tree.predict_class(row) != cls;
         member.n_seen += 1.0;

@@ -9,21 +9,33 @@
 namespace driftline {
 
 struct ForestRules {
+    enum class Features : uint8_t { kAll, kSqrt, kLog2, kNumber, kShare };
+
     int32_t n_models = 10;
+    Features features = Features::kSqrt;
+    // How many, or which share of them, a leaf watches.
+    double n_features = 0.0;
     double lambda = 6.0;
     bool disable_weighted_vote = false;
     bool has_warnings = true;
     bool has_drifts = true;
     AdwinRules warning;
     AdwinRules drift;
+
+    // River's `_set_max_features`, for a first event with so many.
+    int32_t max_features(int32_t n) const;
+
+    template <class Archive> void archive(Archive &a) {
+        a(n_models, features, n_features, lambda, disable_weighted_vote, has_warnings, has_drifts,
+          warning, drift);
+        a.check(n_models > 0 && n_models < 100000 && features <= Features::kShare);
+    }
 };
 
 class Forest {
    public:
     Forest(TreeContext &context, const ForestRules &rules) : context_(&context), rules_(&rules) {}
 
-    // Plants the trees; River does so at the first event it meets, scored or learned.
-    void plant();
     bool is_planted() const { return !members_.empty(); }
 
     // The next row is another one than the last.
@@ -44,7 +56,8 @@ class Forest {
         bool planted = is_planted();
         a(planted);
         if (!planted) return;
-        if (a.loading) plant();
+        a(context_->rules.max_features);
+        if (a.loading && !a.failed()) plant();
         for (Member &member : members_) {
             member.tree.archive(a);
             bool has_background = member.background.has_value();
@@ -75,6 +88,7 @@ class Forest {
         int64_t n_drifts = 0;
     };
 
+    void plant();
     void watch(Member &member, double error);
 
     TreeContext *context_;

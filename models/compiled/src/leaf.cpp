@@ -127,7 +127,7 @@ void Leaf::learn(const Row &row, int32_t cls, double weight, const TreeRules &ru
     if (!active_) return;
     const int32_t *features = row.features;
     auto n = static_cast<size_t>(row.size);
-    if (rules.max_features > 0) {
+    if (rules.max_features >= 0) {
         if (sampled_.empty()) sample_features(row, rules, schema, random);
         features = sampled_.data();
         n = sampled_.size();

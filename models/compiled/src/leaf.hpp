@@ -35,8 +35,17 @@ struct TreeRules {
     bool stop_mem_management = false;
     bool remove_poor_attrs = false;
     bool merit_preprune = true;
-    // Features that a leaf watches, drawn at random when it first learns; 0: all.
-    int32_t max_features = 0;
+    // Features that a leaf watches, drawn at random when it first learns; -1: all. A forest decides
+    // it by its first event.
+    int32_t max_features = -1;
+
+    template <class Archive> void archive(Archive &a) {
+        a(grace_period, max_depth, criterion, delta, tau, leaf_prediction, nb_threshold, n_splits,
+          binary_split, min_branch_fraction, max_share_to_split, max_bytes, stop_mem_management,
+          remove_poor_attrs, merit_preprune);
+        a.check(criterion <= Criterion::kHellinger &&
+                leaf_prediction <= LeafPrediction::kNaiveBayesAdaptive);
+    }
 };
 
 // One event's features. `values` is by feature id: a number, the code of a category (-1: one that

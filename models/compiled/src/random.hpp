@@ -18,6 +18,12 @@ class Random {
     std::array<uint32_t, kWords> words{};
     uint32_t index = kWords;
 
+    template <class Archive> void archive(Archive &a) {
+        for (uint32_t &word : words) a(word);
+        a(index);
+        a.check(index <= kWords);
+    }
+
     double random() {
         const uint32_t high = next() >> 5;
         const uint32_t low = next() >> 6;

@@ -193,7 +193,8 @@ void Tree::begin_learning(int32_t cls, double weight) {
 
 void Tree::learn_leaf(int32_t at, const Row &row, int32_t cls, double weight) {
     Leaf &here = leaf(at);
-    if (here.is_active() && rules().leaf_prediction == LeafPrediction::kNaiveBayesAdaptive) {
+    const bool is_adaptive = rules().leaf_prediction == LeafPrediction::kNaiveBayesAdaptive;
+    if (here.is_active() && is_adaptive) {
         const auto is_right = [&](const std::vector<double> &votes) {
             const int32_t best = Leaf::first_greatest(votes);
             return best >= 0 && here.shares()[static_cast<size_t>(best)].cls == cls;
@@ -202,9 +203,10 @@ void Tree::learn_leaf(int32_t at, const Row &row, int32_t cls, double weight) {
         if (votes_.empty() || is_right(votes_)) here.mc_correct_weight += weight;
         if (bayes(at, row) && is_right(bayes_votes_)) here.nb_correct_weight += weight;
         here.touch(row);
-    } else if (rules().leaf_prediction == LeafPrediction::kNaiveBayes &&
-               here.total_weight() >= rules().nb_threshold) {
-        // As if the row had been scored before, which in River leaves its trace.
+    } else if (is_watched_ || (rules().leaf_prediction == LeafPrediction::kNaiveBayes &&
+                               here.total_weight() >= rules().nb_threshold)) {
+        // An adaptive tree's leaves ask naive Bayes in any case. A tree that predicts by it is
+        // taken to have scored the row before.
         here.touch(row);
     }
     here.learn(row, cls, weight, rules(), context_->schema, context_->random);

@@ -48,6 +48,19 @@ struct Node {
 
 // What a model and its trees share.
 struct TreeContext {
+    // Parameters that only Python knows a use for.
+    struct Notes {
+        bool has_seed = false;
+        int64_t seed = 0;
+        bool has_max_depth = false;
+        int64_t memory_estimate_period = 0;
+
+        template <class Archive> void archive(Archive &a) {
+            a(has_seed, seed, has_max_depth, memory_estimate_period);
+        }
+    };
+
+    Notes notes;
     TreeRules rules;
     AdwinRules adwin;
     Schema schema;
