@@ -83,11 +83,7 @@ bool AdaptiveTree::learn_adaptive_leaf(int32_t at, int32_t place, const Row &row
         if (k > 0) weight *= k;
     }
     const bool is_wrong = predicted_class(at, row) != cls;
-    Watch &watch = *node(at).watch;
-    const double old_error = watch.mean_error;
-    const bool has_changed = watch.adwin.update(is_wrong ? 1.0 : 0.0);
-    watch.learn(is_wrong ? 1.0 : 0.0);
-    if (has_changed && old_error > watch.mean_error) watch.reset_error();
+    observe_error(*node(at).watch, is_wrong);
     learn_leaf(at, row, cls, weight);
     forget_row();
     known_leaf_ = kNone;
@@ -108,7 +104,9 @@ bool AdaptiveTree::learn_adaptive_leaf(int32_t at, int32_t place, const Row &row
 // True if the error has risen.
 bool AdaptiveTree::observe_error(Watch &watch, bool is_wrong) {
     const double old_error = watch.mean_error;
+    bytes_ -= watch.adwin.bytes();
     const bool has_changed = watch.adwin.update(is_wrong ? 1.0 : 0.0);
+    bytes_ += watch.adwin.bytes();
     watch.learn(is_wrong ? 1.0 : 0.0);
     if (!has_changed) return false;
     if (old_error > watch.mean_error) {

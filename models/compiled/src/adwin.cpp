@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "memory.hpp"
-
 namespace driftline {
 
 bool Adwin::update(double value) {
@@ -16,7 +14,7 @@ bool Adwin::update(double value) {
 }
 
 size_t Adwin::bytes() const {
-    return bytes_of(counts_) + bytes_of(totals_) + bytes_of(variances_);
+    return counts_.size() * (sizeof counts_[0] + 2 * row_length() * sizeof totals_[0]);
 }
 
 void Adwin::reset() {

@@ -39,7 +39,7 @@ class Adwin {
         for (size_t row = 0; row < counts_.size(); row++) {
             a.check(counts_[row] >= 0 && counts_[row] <= rules_->max_buckets);
             for (size_t k = 0; !a.failed() && k < static_cast<size_t>(counts_[row]); k++) {
-                a(totals_[row * row_length() + k], variances_[row * row_length() + k]);
+                a.compact(totals_[row * row_length() + k], variances_[row * row_length() + k]);
             }
         }
     }

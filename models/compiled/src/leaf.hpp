@@ -168,7 +168,8 @@ class Leaf {
         a.count(n);
         if (a.loading) shares_.assign(n, Share{0, 0.0});
         for (Share &share : shares_) {
-            a(share.cls, share.weight);
+            a(share.cls);
+            a.compact(share.weight);
             a.check_class(share.cls);
         }
     }
@@ -180,7 +181,8 @@ class Leaf {
         a.count(n);
         found.resize(n);
         for (Gaussian &g : found) {
-            a(g.cls, g.mean, g.n, g.s, g.min, g.max);
+            a(g.cls, g.mean, g.s);
+            a.compact(g.n, g.min, g.max);
             a.check_class(g.cls);
             a.check(g.n > 0.0);
             g.born = static_cast<double>(&g - found.data());

@@ -58,7 +58,7 @@ class NominalObserver {
             a.check_index(slot, categories_.size());
             if (a.failed()) return;
             if (at >= counts.weights.size()) counts.weights.resize(at + 1, 0.0);
-            a(counts.weights[at]);
+            a.compact(counts.weights[at]);
         }
         if (a.loading) counts.sum = sum(counts);
     }
