@@ -14,11 +14,9 @@ class CategorySlots {
    public:
     // The slot of a category, -1 if it is not here.
     int32_t find(int32_t code) const {
-        if (codes_.size() <= kIndexMin) {
-            for (size_t slot = 0; slot < codes_.size(); slot++) {
-                if (codes_[slot] == code) return static_cast<int32_t>(slot);
-            }
-            return -1;
+        if (code < kDirectMax) {
+            const auto at = static_cast<size_t>(code);
+            return code >= 0 && at < direct_.size() ? direct_[at] : -1;
         }
         const auto found = index_.find(code);
         return found == index_.end() ? -1 : found->second;
@@ -28,7 +26,7 @@ class CategorySlots {
         const int32_t known = find(code);
         if (known >= 0) return known;
         codes_.push_back(code);
-        index();
+        index(codes_.size() - 1);
         return static_cast<int32_t>(codes_.size()) - 1;
     }
 
@@ -37,26 +35,34 @@ class CategorySlots {
 
     size_t bytes() const {
         constexpr size_t kIndexEntry = 40;
-        return bytes_of(codes_) + index_.size() * kIndexEntry;
+        return bytes_of(codes_) + bytes_of(direct_) + index_.size() * kIndexEntry;
     }
 
     template <class Archive> void archive(Archive &a) {
         a(codes_);
-        if (a.loading) index();
-    }
-
-   private:
-    // Few are found faster by looking at each.
-    static constexpr size_t kIndexMin = 16;
-
-    void index() {
-        if (codes_.size() <= kIndexMin) return;
-        for (size_t slot = index_.size(); slot < codes_.size(); slot++) {
-            index_.emplace(codes_[slot], static_cast<int32_t>(slot));
+        for (size_t slot = 0; a.loading && slot < codes_.size(); slot++) {
+            a.check(codes_[slot] >= 0);
+            if (!a.failed()) index(slot);
         }
     }
 
+   private:
+    // The first categories of a feature are the common ones, and found by their place.
+    static constexpr int32_t kDirectMax = 256;
+
+    void index(size_t slot) {
+        const int32_t code = codes_[slot];
+        if (code >= kDirectMax) {
+            index_.emplace(code, static_cast<int32_t>(slot));
+            return;
+        }
+        const auto at = static_cast<size_t>(code);
+        if (at >= direct_.size()) direct_.resize(at + 1, -1);
+        direct_[at] = static_cast<int16_t>(slot);
+    }
+
     std::vector<int32_t> codes_;
+    std::vector<int16_t> direct_;
     std::unordered_map<int32_t, int32_t> index_;
 };
 

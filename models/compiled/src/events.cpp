@@ -51,6 +51,7 @@ bool is_same(const Name &a, const Name &b) { return !(a < b) && !(b < a); }
 bool Events::read_one(PyObject *features) {
     is_array_ = false;
     rows_.clear();
+    labels_.clear();
     plain_labels_.clear();
     return rows_.append(names_, features) == 0;
 }
@@ -58,12 +59,14 @@ bool Events::read_one(PyObject *features) {
 bool Events::read_all(PyObject *dicts) {
     is_array_ = false;
     rows_.clear();
+    labels_.clear();
     plain_labels_.clear();
     return rows_.append_all(names_, dicts) == 0;
 }
 
 bool Events::open_array(PyObject *rows, PyObject *names) {
     is_array_ = true;
+    labels_.clear();
     plain_labels_.clear();
     array_ = std::make_unique<Array>();
     if (!array_->open("X", rows, "d", 2)) return false;
@@ -73,8 +76,17 @@ bool Events::open_array(PyObject *rows, PyObject *names) {
 }
 
 bool Events::read_label(PyObject *label) {
+    if (PyBool_Check(label) || PyLong_CheckExact(label) || PyUnicode_CheckExact(label)) {
+        const int known = classes_.find(label);
+        if (known == Names::kFailed) return false;
+        if (known >= 0) {
+            labels_.push_back(known);
+            return true;
+        }
+    }
     Ref plain;
     if (!check_label(label, plain)) return false;
+    labels_.push_back(-1 - static_cast<int32_t>(plain_labels_.size()));
     plain_labels_.push_back(std::move(plain));
     return true;
 }
@@ -99,12 +111,14 @@ bool Events::read_labels(PyObject *labels, size_t n_rows) {
 bool Events::learn() {
     const int before = names_.size();
     const int known = is_array_ ? columns_.learn_names(names_) : rows_.learn_names(names_);
+    if (known == 0 && names_.size() == before && is_plain()) return add_labels();
     if (known < 0 || !add_features(before) || !check_kinds(before)) return fail(before);
     if (names_.size() > before) schema_.index();
     return add_categories() && add_labels();
 }
 
 bool Events::recognise() {
+    if (is_plain()) return true;
     if (!check_kinds(names_.size())) return false;
     if (is_array_) return add_categories();
     for (size_t i = 0; i < rows_.size(); i++) {
@@ -164,6 +178,7 @@ bool Events::restore() {
         if (!name || names_.add(name.get()) < 0) return false;
         text_codes_.emplace_back();
         number_codes_.emplace_back();
+        has_nominals_ |= feature.is_nominal();
         for (const Name &category : feature.categories) {
             has_room(category.text.size());
             if (!category.is_text()) {
@@ -207,7 +222,8 @@ bool Events::add_features(int before) {
 
 // A feature's first value decides what it is; it stays that.
 bool Events::check_kinds(int before) {
-    std::vector<char> is_decided(schema_.features.size() - static_cast<size_t>(before));
+    std::vector<char> is_decided;
+    is_decided.resize(schema_.features.size() - static_cast<size_t>(before));
     const auto decide = [&](size_t at, bool is_text) {
         Feature &feature = schema_.features[at];
         const bool is_nominal =
@@ -216,6 +232,7 @@ bool Events::check_kinds(int before) {
         feature.kind = is_text      ? Feature::Kind::kTextCategory
                        : is_nominal ? Feature::Kind::kNumberCategory
                                     : Feature::Kind::kNumber;
+        has_nominals_ |= feature.is_nominal();
     };
     const auto check = [&](size_t at, bool is_text) {
         if (at >= static_cast<size_t>(before)) {
@@ -253,7 +270,7 @@ bool Events::add_categories() {
     if (is_array_) {
         array_codes_.clear();
         const auto width = static_cast<size_t>(array_->size(1));
-        const bool may_add = !plain_labels_.empty();
+        const bool may_add = !labels_.empty();
         for (size_t j = 0; j < width; j++) {
             const int slot = columns_.slots()[j];
             if (slot < 0 || !schema_.features[static_cast<size_t>(slot)].is_nominal()) continue;
@@ -320,7 +337,8 @@ bool Events::check_label(PyObject *label, Ref &plain) const {
 }
 
 bool Events::add_labels() {
-    labels_.clear();
+    if (plain_labels_.empty()) return true;
+    std::vector<int32_t> ids;
     for (const Ref &label : plain_labels_) {
         int id = classes_.find(label.get());
         if (id == Names::kUnknown) {
@@ -331,10 +349,16 @@ bool Events::add_labels() {
             schema_.classes.push_back(std::move(name));
             schema_.index();
         }
-        labels_.push_back(id);
+        ids.push_back(id);
+    }
+    for (int32_t &label : labels_) {
+        if (label < 0) label = ids[static_cast<size_t>(-1 - label)];
     }
     return true;
 }
+
+// Whether there is nothing but numbers, known to be such.
+bool Events::is_plain() const { return !has_nominals_ && !is_array_ && !rows_.has_text(); }
 
 int32_t Events::code_of_text(size_t feature, PyObject *text, bool may_add) {
     Names &codes = text_codes_[feature];

@@ -57,6 +57,7 @@ class Events {
     bool add_categories();
     bool check_label(PyObject *label, Ref &plain) const;
     bool add_labels();
+    bool is_plain() const;
     int32_t code_of_text(size_t feature, PyObject *text, bool may_add);
     int32_t code_of_number(size_t feature, double number, bool may_add);
     bool has_room(size_t bytes);
@@ -70,8 +71,10 @@ class Events {
     bool is_array_ = false;
     size_t n_array_rows_ = 0;
     std::vector<double> array_codes_;
-    std::vector<Ref> plain_labels_;
+    // Classes of labels; of those in `plain_labels_`, which are new, the place there as -1 - place.
     std::vector<int32_t> labels_;
+    std::vector<Ref> plain_labels_;
+    bool has_nominals_ = false;
     std::vector<Names> text_codes_;
     std::vector<std::unordered_map<double, int32_t>> number_codes_;
     double category_bytes_ = 0.0;

@@ -54,6 +54,7 @@ void Rows::clear() {
     texts_.clear();
     dense_.clear();
     unknown_.clear();
+    has_text_ = false;
 }
 
 int Rows::find(const Names &names, PyObject *key, size_t column) {
@@ -82,6 +83,7 @@ int Rows::append(const Names &names, PyObject *features) {
         if (takes_text_ && PyUnicode_Check(value)) {
             number = 0.0;
             text = value;
+            has_text_ = true;
         } else if (!read_plain_number(value, number)) {
             // What converts may run Python code, and that may change the dict.
             const Ref held_key = Ref::borrow(key), held_value = Ref::borrow(value);

@@ -52,6 +52,8 @@ class Rows {
     const double *values(size_t row) const { return values_.data() + starts_[row]; }
     double *values(size_t row) { return values_.data() + starts_[row]; }
     PyObject *const *texts(size_t row) const { return texts_.data() + starts_[row]; }
+    // Whether any value is a text.
+    bool has_text() const { return has_text_; }
     // Whether value j is that of slot j throughout, as it is when all events have all features.
     bool is_dense(size_t row) const { return dense_[row] != 0; }
 
@@ -59,6 +61,7 @@ class Rows {
     int find(const Names &names, PyObject *key, size_t column);
 
     bool takes_text_;
+    bool has_text_ = false;
     std::vector<size_t> starts_{0};
     std::vector<int> slots_;
     std::vector<double> values_;

@@ -34,12 +34,12 @@ void Leaf::majority(std::vector<double> &votes) const {
     for (const Share &share : shares_) votes.push_back(share.weight * scale);
 }
 
-bool Leaf::naive_bayes(const Row &row, std::vector<double> &votes) const {
+bool Leaf::naive_bayes(const Row &row, std::vector<double> &votes, Scratch &scratch) const {
     votes.clear();
     const double total = total_weight();
     if (total == 0.0) return false;
     const size_t n = features_.size();
-    static thread_local std::vector<double> x, term;
+    std::vector<double> &x = scratch.values, &term = scratch.terms;
     x.resize(n);
     term.resize(n);
     for (size_t s = 0; s < n; s++) x[s] = row[features_[s]];
@@ -75,7 +75,8 @@ bool Leaf::naive_bayes(const Row &row, std::vector<double> &votes) const {
         greatest = std::max(greatest, vote);
     }
     double evidence = 0.0;
-    for (const double vote : votes) evidence += std::exp(vote - greatest);
+    // exp(0) is 1 exactly, so the greatest needs no call.
+    for (const double vote : votes) evidence += vote == greatest ? 1.0 : std::exp(vote - greatest);
     const double log_evidence = greatest + std::log(evidence);
     for (double &vote : votes) vote = std::exp(vote - log_evidence);
     return true;
@@ -115,7 +116,7 @@ void Leaf::touch(const Row &row) {
 }
 
 void Leaf::learn(const Row &row, int32_t cls, double weight, const TreeRules &rules,
-                 const Schema &schema, Random &random) {
+                 const Schema &schema, Random &random, Scratch &scratch) {
     const auto known = std::find_if(shares_.begin(), shares_.end(),
                                     [cls](const Share &share) { return share.cls == cls; });
     if (known != shares_.end()) {
@@ -132,8 +133,35 @@ void Leaf::learn(const Row &row, int32_t cls, double weight, const TreeRules &ru
         features = sampled_.data();
         n = sampled_.size();
     }
+    bool is_usual = watches(features, n);
+    if (is_usual) {
+        std::vector<double> &x = scratch.values;
+        x.resize(n);
+        for (size_t s = 0; s < n; s++) x[s] = row[features[s]];
+        for (size_t s = 0; s < n; s++) is_usual &= x[s] == x[s] && (nominals_[s] == nullptr ||
+                                                                    x[s] >= 0.0);
+        if (is_usual) {
+            for (size_t s = 0; s < n && n_nominals_ > 0; s++) {
+                if (nominals_[s] == nullptr) continue;
+                has_grown_ |= nominals_[s]->update(static_cast<int32_t>(x[s]), cls, weight);
+                x[s] = 0.0;  // Its cells say nothing, whatever happens to them.
+            }
+            if (n > n_nominals_) update_gaussians(block_of(cls), 0, n, x.data(), weight);
+        }
+    }
+    if (!is_usual) learn_each(features, n, row, cls, weight, schema);
+    n_learned_ += 1.0;
+}
+
+// Whether there is an observer for each of these features, in their order.
+bool Leaf::watches(const int32_t *features, size_t n) const {
+    return features_.size() == n && std::equal(features, features + n, features_.begin());
+}
+
+// The same for any event: one that lacks features, or brings new ones.
+void Leaf::learn_each(const int32_t *features, size_t n, const Row &row, int32_t cls, double weight,
+                      const Schema &schema) {
     if (features_.size() < n) widen(n);
-    Block *block = nullptr;
     size_t guess = 0;
     for (size_t i = 0; i < n; i++) {
         const int32_t feature = features[i];
@@ -147,14 +175,13 @@ void Leaf::learn(const Row &row, int32_t cls, double weight, const TreeRules &ru
             s = add_observer(feature, is_nominal);
         }
         guess = s + 1;
+        const double value = row[feature];
         if (is_nominal) {
-            has_grown_ |= nominals_[s]->update(static_cast<int32_t>(row[feature]), cls, weight);
+            has_grown_ |= nominals_[s]->update(static_cast<int32_t>(value), cls, weight);
         } else {
-            if (block == nullptr) block = &block_of(cls);
-            update_gaussian(*block, s, row[feature], weight);
+            update_gaussians(block_of(cls), s, s + 1, &value, weight);
         }
     }
-    n_learned_ += 1.0;
 }
 
 void Leaf::activate() { active_ = true; }
@@ -226,7 +253,7 @@ void Leaf::restore(size_t observer, const Gaussian &gaussian) {
     column(block, kMin)[observer] = gaussian.min;
     column(block, kMax)[observer] = gaussian.max;
     column(block, kBorn)[observer] = gaussian.born;
-    refresh(block, observer);
+    refresh(block, observer, observer + 1);
 }
 
 // Events mostly have the same features in the same order, so the next one is the guess.
@@ -289,31 +316,47 @@ void Leaf::clear_cell(Block &block, size_t observer) const {
     column(block, kHalfLogVariance)[observer] = -kHalfLogTau;
 }
 
-void Leaf::update_gaussian(Block &block, size_t observer, double value, double weight) {
-    double &mean = column(block, kMean)[observer];
-    double &n = column(block, kN)[observer];
-    double &min = column(block, kMin)[observer];
-    double &max = column(block, kMax)[observer];
-    if (n == 0.0) {
-        min = max = value;
-        column(block, kBorn)[observer] = n_learned_;
-    } else {
-        if (value < min) min = value;
-        if (value > max) max = value;
+// For the observers from `first` to before `last`. Written so that it can be done for several at
+// once: without branches, and the logarithms apart.
+void Leaf::update_gaussians(Block &block, size_t first, size_t last, const double *values,
+                            double weight) {
+    double *__restrict mean = column(block, kMean);
+    double *__restrict n = column(block, kN);
+    double *__restrict squares = column(block, kS);
+    double *__restrict low = column(block, kMin);
+    double *__restrict high = column(block, kMax);
+    double *__restrict born = column(block, kBorn);
+    const double now = n_learned_;
+    for (size_t s = first; s < last; s++) {
+        const double value = values[s - first];
+        const bool is_new = n[s] == 0.0;
+        low[s] = is_new || value < low[s] ? value : low[s];
+        high[s] = is_new || value > high[s] ? value : high[s];
+        born[s] = is_new ? now : born[s];
+        const double old_mean = mean[s];
+        n[s] += weight;
+        mean[s] += (weight / n[s]) * (value - old_mean);
+        squares[s] += weight * (value - old_mean) * (value - mean[s]);
     }
-    const double old_mean = mean;
-    n += weight;
-    mean += (weight / n) * (value - mean);
-    column(block, kS)[observer] += weight * (value - old_mean) * (value - mean);
-    refresh(block, observer);
+    refresh(block, first, last);
 }
 
-void Leaf::refresh(Block &block, size_t observer) const {
-    const double n = column(block, kN)[observer];
-    const double variance = n > 1.0 ? column(block, kS)[observer] / (n - 1.0) : 0.0;
-    const bool is_known = variance > 0.0;
-    column(block, kNegTwoVariance)[observer] = is_known ? -2.0 * variance : -kInfinity;
-    column(block, kHalfLogVariance)[observer] = is_known ? 0.5 * std::log(variance) : -kHalfLogTau;
+// What naive Bayes reads: twice the variance, negative, and half of its logarithm.
+void Leaf::refresh(Block &block, size_t first, size_t last) const {
+    const double *__restrict n = column(block, kN);
+    const double *__restrict squares = column(block, kS);
+    double *__restrict neg_two_variance = column(block, kNegTwoVariance);
+    double *__restrict half_log_variance = column(block, kHalfLogVariance);
+    for (size_t s = first; s < last; s++) {
+        const double variance = squares[s] / (n[s] - 1.0);
+        const bool is_known = n[s] > 1.0 && variance > 0.0;
+        neg_two_variance[s] = is_known ? -2.0 * variance : -kInfinity;
+        half_log_variance[s] = is_known ? variance : 0.0;
+    }
+    for (size_t s = first; s < last; s++) {
+        const double variance = half_log_variance[s];
+        half_log_variance[s] = variance > 0.0 ? 0.5 * std::log(variance) : -kHalfLogTau;
+    }
 }
 
 void Leaf::sample_features(const Row &row, const TreeRules &rules, const Schema &schema,

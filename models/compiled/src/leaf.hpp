@@ -68,6 +68,12 @@ struct Share {
 
 double sum(const std::vector<Share> &shares);
 
+// Memory for the terms of a vote, kept between calls.
+struct Scratch {
+    std::vector<double> values;
+    std::vector<double> terms;
+};
+
 // A class in the eyes of a numeric feature's observer: a Gaussian, and the range seen.
 struct Gaussian {
     int32_t cls;
@@ -88,7 +94,7 @@ class Leaf {
     // By share; River's `normalize_values_in_dict`, which leaves a sum of zero alone.
     void majority(std::vector<double> &votes) const;
     // By share; false where River's naive Bayes has nothing to say.
-    bool naive_bayes(const Row &row, std::vector<double> &votes) const;
+    bool naive_bayes(const Row &row, std::vector<double> &votes, Scratch &scratch) const;
     // The place of the first greatest vote, or -1.
     static int32_t first_greatest(const std::vector<double> &votes);
     // How far from pure it is: the more, the more a split may bring.
@@ -98,7 +104,7 @@ class Leaf {
     // River's naive Bayes leaves a trace in nominal observers; see NominalObserver::touch.
     void touch(const Row &row);
     void learn(const Row &row, int32_t cls, double weight, const TreeRules &rules,
-               const Schema &schema, Random &random);
+               const Schema &schema, Random &random, Scratch &scratch);
 
     bool is_active() const { return active_; }
     void activate();
@@ -198,8 +204,12 @@ class Leaf {
     const Block *find_block(size_t share) const;
     void widen(size_t n_observers);
     void clear_cell(Block &block, size_t observer) const;
-    void update_gaussian(Block &block, size_t observer, double value, double weight);
-    void refresh(Block &block, size_t observer) const;
+    bool watches(const int32_t *features, size_t n) const;
+    void learn_each(const int32_t *features, size_t n, const Row &row, int32_t cls, double weight,
+                    const Schema &schema);
+    void update_gaussians(Block &block, size_t first, size_t last, const double *values,
+                          double weight);
+    void refresh(Block &block, size_t first, size_t last) const;
     void sample_features(const Row &row, const TreeRules &rules, const Schema &schema,
                          Random &random);
     double *column(Block &block, Column column) const {

@@ -34,12 +34,11 @@ void Tree::predict(const Row &row, std::vector<double> &proba) {
 }
 
 int32_t Tree::predict_class(const Row &row) {
-    static thread_local std::vector<double> proba;
-    proba.resize(context_->schema.classes.size());
-    predict(row, proba);
+    proba_.resize(context_->schema.classes.size());
+    predict(row, proba_);
     int32_t best = kNone;
     for (const int32_t cls : classes_) {
-        if (best < 0 || proba[static_cast<size_t>(cls)] > proba[static_cast<size_t>(best)]) {
+        if (best < 0 || proba_[static_cast<size_t>(cls)] > proba_[static_cast<size_t>(best)]) {
             best = cls;
         }
     }
@@ -173,7 +172,7 @@ bool Tree::bayes(int32_t at, const Row &row) {
         has_bayes_ = false;
     }
     if (!has_bayes_) {
-        bayes_says_ = leaf(at).naive_bayes(row, bayes_votes_);
+        bayes_says_ = leaf(at).naive_bayes(row, bayes_votes_, scratch_);
         has_bayes_ = true;
     }
     return bayes_says_;
@@ -209,7 +208,8 @@ void Tree::learn_leaf(int32_t at, const Row &row, int32_t cls, double weight) {
         // taken to have scored the row before.
         here.touch(row);
     }
-    here.learn(row, cls, weight, rules(), context_->schema, context_->random);
+    here.learn(row, cls, weight, rules(), context_->schema, context_->random,
+               scratch_);
     settle(at);
 }
 

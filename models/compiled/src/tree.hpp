@@ -178,6 +178,8 @@ class Tree {
     bool bayes_says_ = false;
     std::vector<double> bayes_votes_;
     std::vector<double> votes_;
+    std::vector<double> proba_;
+    Scratch scratch_;
 
    private:
     void split(int32_t at, int32_t place, const Suggestion &decision);
