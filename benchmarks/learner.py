@@ -12,6 +12,7 @@ import os
 from functools import partial
 from pathlib import Path
 from time import process_time
+from typing import Any
 
 from models import Example, Learner, Task, build
 from models.drift import DriftWatch
@@ -118,12 +119,15 @@ def main() -> None:
             trained.score_many([e.features for e in batch])
 
     def river_score() -> None:
-        predict = trained._model.predict_proba_one
+        predict = trained_by_river.predict_proba_one
         for example in log:
             predict(example.features).get(True, 0.0)
 
     trained = Learner(build("logistic", Task.BINARY, 0), Task.BINARY)
     trained.absorb(log[:1000], range(1000))
+    trained_by_river: Any = build("logistic", Task.BINARY, 0)
+    for example in log[:1000]:
+        trained_by_river.learn_one(example.features, example.label)
     plain, loop = best(river, n), best(empty_loop, n)
     print(f"{'River: logistic learn_one':<44}{plain:9.2f}")
     print(f"{'River: logistic predict_proba_one':<44}{best(river_score, n):9.2f}")

@@ -18,6 +18,7 @@ from typing import Any
 from river import base
 
 from models import pickling
+from models.compiled.twins import compiled_twin, is_compiled, river_twin
 from models.drift import DriftSettings, DriftWatch
 from models.errors import CheckpointCorrupt, LearnFailed
 from models.fused import fuse
@@ -118,7 +119,7 @@ class Learner:
         # Taken while the pipeline is fresh: some estimators overwrite their parameters later.
         self.pipeline = describe(pipeline)
         self.pipeline_hash = pipeline_hash(pipeline)
-        self._model: Any = pipeline
+        self._model: Any = compiled_twin(pipeline)
         self._prequential = Prequential(task, rolling_n)
         self._drift = DriftWatch(drift)
         self._seen = SeenOffsets()
@@ -131,6 +132,11 @@ class Learner:
         self._fused = fuse(self._model) if self.task is Task.BINARY else None
         self._failed = False
         self._untrained: Any = None if self.n_learned else copy.deepcopy(self._model)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the model runs in native code; its predictions are the same either way."""
+        return is_compiled(self._model)
 
     @property
     def version_id(self) -> str:
@@ -154,6 +160,8 @@ class Learner:
             case Task.BINARY:
                 if self._fused is not None and self._untrained is None:
                     return list(map(self._fused.probability, batch))
+                if (probabilities := getattr(model, "probabilities", None)) is not None:
+                    return list(probabilities(batch))
                 predict_proba_one = model.predict_proba_one
                 return [predict_proba_one(x).get(True, 0.0) for x in batch]
             case Task.MULTICLASS:
@@ -216,6 +224,7 @@ class Learner:
         assert not self._failed, "a half-learned state must not be saved: load a checkpoint"
         derived = ("_takes_weight", "_failed", "_untrained", "_fused")
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
+        state["_model"] = river_twin(self._model)
         return pickling.dumps({"schema": _STATE_SCHEMA, "learner": state})
 
     @classmethod
@@ -237,6 +246,7 @@ class Learner:
             )
         learner = cls.__new__(cls)
         learner.__dict__.update(content["learner"])
+        learner._model = compiled_twin(learner._model)
         learner._get_ready()
         return learner
 
@@ -261,14 +271,48 @@ class Learner:
         return fresh, fresh_offsets
 
     def _learn(self, examples: list[Example], offsets: list[int]) -> None:
+        unsupervised = self.task is Task.ANOMALY
+        chosen = [
+            (example, offset)
+            for example, offset in zip(examples, offsets, strict=True)
+            if example.weight > 0.0 and not (unsupervised and example.label is not None)
+        ]
+        if not self._learn_in_one_call([example for example, _ in chosen]):
+            self._learn_one_by_one(chosen)
+        n_learned, next_probe = self.n_learned, self._next_probe()
+        for example, _ in chosen:
+            n_learned += 1
+            if n_learned == next_probe:
+                self._probes.append(example.features)
+                self.n_learned = n_learned
+                next_probe = self._next_probe()
+        self.n_learned = n_learned
+        if n_learned:
+            self._untrained = None
+
+    def _learn_in_one_call(self, examples: list[Example]) -> bool:
+        learn_dicts = getattr(self._model, "learn_dicts", None)
+        if learn_dicts is None or self.task is Task.ANOMALY:
+            return False
+        weights = [example.weight for example in examples]
+        is_weighted = self._takes_weight and any(weight != 1.0 for weight in weights)
+        try:
+            learn_dicts(
+                [example.features for example in examples],
+                [example.label for example in examples],
+                weights if is_weighted else None,
+            )
+        except Exception:
+            # It refused the batch and learned nothing of it; one by one, the example is found.
+            return False
+        return True
+
+    def _learn_one_by_one(self, chosen: list[tuple[Example, int]]) -> None:
         learn_weighted, takes_weight = self._model.learn_one, self._takes_weight
         learn_one: Any = learn_weighted if self._fused is None else self._fused.learn
         unsupervised = self.task is Task.ANOMALY
-        n_learned, next_probe = self.n_learned, self._next_probe()
-        for example, offset in zip(examples, offsets, strict=True):
+        for example, offset in chosen:
             weight, label = example.weight, example.label
-            if weight <= 0.0 or (unsupervised and label is not None):
-                continue
             try:
                 if unsupervised:
                     learn_one(example.features)
@@ -282,14 +326,6 @@ class Learner:
                     f"learning the example of event {example.event_id!r} at offset {offset} "
                     f"failed: {type(error).__name__}: {error}"
                 ) from error
-            n_learned += 1
-            if n_learned == next_probe:
-                self._probes.append(example.features)
-                self.n_learned = n_learned
-                next_probe = self._next_probe()
-        self.n_learned = n_learned
-        if n_learned:
-            self._untrained = None
 
     def _next_probe(self) -> int:
         # The count at which the next example is kept: 1, 2, .. 64, 128, 256, ..

@@ -17,6 +17,8 @@ from river import base
 
 from models.types import Features
 
+_RATIO_MAX = 1e9
+
 
 class EntityRate(base.SupervisedTransformer, base.Transformer):
     """The recent rate of positives among an entity's own labels.
@@ -106,4 +108,6 @@ class UsualRatio(base.SupervisedTransformer, base.Transformer):
         value = float(x[self.value])
         n, mean = self._means.get(x.get(self.entity), (0, 0.0))
         ratio = value / mean if n >= self.n_min and mean > 0.0 else 1.0
+        # What is divided by next to nothing must not drown all that a scaler sees after it.
+        ratio = max(-_RATIO_MAX, min(_RATIO_MAX, ratio))
         return {self.value: value, self._name: ratio}

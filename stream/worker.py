@@ -64,6 +64,8 @@ class Worker:
         self._trusted = trusted_modules(settings.model.pipeline)
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
+        runs_on = "compiled estimators" if self._fresh().is_compiled else "River's own estimators"
+        log.info("pipeline %s runs on %s", settings.model.pipeline, runs_on)
 
     def _fresh(self) -> Learner:
         return new_learner(self.settings)

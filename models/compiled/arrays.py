@@ -37,14 +37,16 @@ def binary_labels_of(y: ArrayLike) -> NDArray[np.uint8]:
         When one is neither true nor false.
     """
     given = np.asarray(y)
+    if given.dtype == np.bool_:
+        return np.ascontiguousarray(given).view(np.uint8)
     labels = np.ascontiguousarray(given == True, dtype=np.uint8)  # noqa: E712
     if not np.array_equal(labels, given):
         raise ValueError("the labels must be True and False")
     return labels
 
 
-def weights_of(w: ArrayLike | None, n: int) -> NDArray[np.float64]:
-    """Lay weights out, 1.0 each if there are none.
+def weights_of(w: ArrayLike | None) -> NDArray[np.float64] | None:
+    """Lay weights out; None stays, and stands for 1.0 each.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def weights_of(w: ArrayLike | None, n: int) -> NDArray[np.float64]:
         When one is not finite.
     """
     if w is None:
-        return np.ones(n)
+        return None
     weights = np.ascontiguousarray(w, dtype=np.float64)
     if not np.isfinite(weights).all():
         raise ValueError("weights must be finite")

@@ -23,8 +23,8 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
     """Standard scaling and logistic regression in one, with River's predictions to the last bit.
 
     The same float operations in the same order as `StandardScaler() | LogisticRegression(...)`.
-    What differs: learning refuses what would ruin the state (numbers that are not finite, or from
-    1e15 on; labels other than true and false) and then has changed nothing; optimizers are
+    What differs: learning refuses what would ruin the state (numbers that are not finite, or
+    beyond 1e15; labels other than true and false) and then has changed nothing; optimizers are
     parameters only, so two models can share one.
 
     Parameters
@@ -54,6 +54,9 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
     >>> model.predict_one({"amount": 800.0}), model.predict_one({"amount": 10.0})
     (True, False)
     """
+
+    # What a pipeline of River's calls them, so that it gets its own names back.
+    _step_names: tuple[str, ...] = ("StandardScaler", "LogisticRegression")
 
     def __init__(
         self,
@@ -98,6 +101,7 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
             with_std=scaler.with_std,
         )
         model._restore(model._dump_of(scaler, regression))
+        model._step_names = tuple(pipeline.steps)
         return model
 
     def to_river(self) -> compose.Pipeline:
@@ -133,12 +137,12 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
             regression.max_cum_l1 = l1_total
             for name, applied in zip(names, reader.floats(len(names)), strict=True):
                 regression.cum_l1[name] = applied
-        return scaler | regression
+        return compose.Pipeline(*zip(self._step_names, (scaler, regression), strict=True))
 
     @property
     def weights(self) -> dict[Any, float]:
         """The current weights, by feature."""
-        weights: dict[Any, float] = self.to_river()["LogisticRegression"].weights
+        weights: dict[Any, float] = self.to_river()[-1].weights
         return weights
 
     def learn_many(
@@ -220,7 +224,7 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
         return model
 
     def _run_rows(self, rows: Any, names: Any, y: Any, w: Any, out: Any) -> None:
-        labels, weights = binary_labels_of(y), weights_of(w, len(rows))
+        labels, weights = binary_labels_of(y), weights_of(w)
         self._run_array(rows, names_of(names, rows), labels, weights, out)
 
     def _fresh_dump(self) -> bytes:

@@ -128,7 +128,8 @@ bool Events::recognise() {
             const auto at = static_cast<size_t>(slot);
             double &value = rows_.values(i)[j];
             if (schema_.features[at].kind == Feature::Kind::kTextCategory) {
-                value = code_of_text(at, rows_.texts(i)[j], false);
+                PyObject *text = rows_.texts(i)[j];
+                value = text == nullptr ? Names::kUnknown : code_of_text(at, text, false);
                 if (value == Names::kFailed) return false;
             } else if (schema_.features[at].is_nominal()) {
                 value = code_of_number(at, value, false);
@@ -240,7 +241,9 @@ bool Events::check_kinds(int before) {
             if (!decided) decide(at, is_text);
             decided = 1;
         }
-        if ((schema_.features[at].kind == Feature::Kind::kTextCategory) == is_text) return true;
+        const bool was_text = schema_.features[at].kind == Feature::Kind::kTextCategory;
+        // For a prediction, a number among texts is one more category that was never learned.
+        if (was_text == is_text || (was_text && labels_.empty())) return true;
         PyErr_Format(PyExc_TypeError, "feature %R is %s: it has been %s so far",
                      names_.name(static_cast<int>(at)), is_text ? "text" : "a number",
                      is_text ? "a number" : "text");

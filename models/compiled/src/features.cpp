@@ -17,7 +17,7 @@ inline bool read_plain_number(PyObject *value, double &out) {
     } else {
         return false;
     }
-    return std::fabs(out) < kNumberMax;
+    return std::fabs(out) <= kNumberMax;
 }
 
 }  // namespace
@@ -52,9 +52,9 @@ void Rows::clear() {
     slots_.clear();
     values_.clear();
     texts_.clear();
+    held_texts_.clear();
     dense_.clear();
     unknown_.clear();
-    has_text_ = false;
 }
 
 int Rows::find(const Names &names, PyObject *key, size_t column) {
@@ -78,21 +78,26 @@ int Rows::append(const Names &names, PyObject *features) {
     size_t column = 0;
     bool dense = true;
     while (PyDict_Next(features, &position, &key, &value)) {
+        // Converting a value and comparing a key may run Python code, and that may change the dict.
+        Ref held_key;
         double number;
-        PyObject *text = nullptr;
         if (takes_text_ && PyUnicode_Check(value)) {
             number = 0.0;
-            text = value;
-            has_text_ = true;
-        } else if (!read_plain_number(value, number)) {
-            // What converts may run Python code, and that may change the dict.
-            const Ref held_key = Ref::borrow(key), held_value = Ref::borrow(value);
-            if (read_number(key, value, number) < 0) return -1;
+            texts_.push_back(value);
+            held_texts_.push_back(Ref::borrow(value));
+        } else {
+            if (!read_plain_number(value, number)) {
+                held_key = Ref::borrow(key);
+                const Ref held_value = Ref::borrow(value);
+                if (read_number(key, value, number) < 0) return -1;
+            }
+            if (takes_text_) texts_.push_back(nullptr);
         }
         int slot;
         if (column < columns_.size() && columns_[column].first.get() == key) {
             slot = columns_[column].second;
         } else {
+            held_key = Ref::borrow(key);
             slot = find(names, key, column);
             if (slot == Names::kFailed) return -1;
             if (slot == Names::kUnknown) unknown_.emplace_back(slots_.size(), Ref::borrow(key));
@@ -100,7 +105,6 @@ int Rows::append(const Names &names, PyObject *features) {
         dense &= slot == static_cast<int>(column);
         slots_.push_back(slot);
         values_.push_back(number);
-        if (takes_text_) texts_.push_back(text);
         column++;
     }
     starts_.push_back(slots_.size());
@@ -154,8 +158,8 @@ int read_number(PyObject *name, PyObject *value, double &out) {
         PyErr_Clear();
         out = HUGE_VAL;
     }
-    if (std::fabs(out) < kNumberMax) return 0;
-    PyErr_Format(PyExc_ValueError, "feature %R is %R: numbers must be finite and below 1e15", name,
+    if (std::fabs(out) <= kNumberMax) return 0;
+    PyErr_Format(PyExc_ValueError, "feature %R is %R: numbers must be finite and within 1e15", name,
                  value);
     return -1;
 }
@@ -177,14 +181,14 @@ void name_row(Py_ssize_t row) {
 int check_numbers(const double *values, Py_ssize_t n_rows, Py_ssize_t n_columns) {
     const Py_ssize_t n = n_rows * n_columns;
     bool good = true;
-    for (Py_ssize_t i = 0; i < n; i++) good &= std::fabs(values[i]) < kNumberMax;
+    for (Py_ssize_t i = 0; i < n; i++) good &= std::fabs(values[i]) <= kNumberMax;
     if (good) return 0;
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (std::fabs(values[i]) < kNumberMax) continue;
+        if (std::fabs(values[i]) <= kNumberMax) continue;
         const Ref value(PyFloat_FromDouble(values[i]));
         if (!value) return -1;
         PyErr_Format(PyExc_ValueError,
-                     "row %zd, column %zd: %R: numbers must be finite and below 1e15",
+                     "row %zd, column %zd: %R: numbers must be finite and within 1e15",
                      i / n_columns, i % n_columns, value.get());
         return -1;
     }

@@ -8,7 +8,7 @@
 
 namespace driftline {
 
-// Beyond this, sums of squares lose what they are for, and one such value ruins a model for good.
+// The edge accepts numbers up to this; beyond it, sums of squares lose what they are for, and one such value ruins a model for good.
 constexpr double kNumberMax = 1e15;
 
 // The features a model has learned, by name, each with a slot in its arrays; in order of arrival.
@@ -34,12 +34,11 @@ class Names {
 // Rows of features as slots and numbers, in the order of their dicts.
 class Rows {
    public:
-    // Names as Python objects: where a kernel takes text, each value's text or null.
+    // Where a kernel takes text, `texts` has it for each value, or null for a number.
     explicit Rows(bool takes_text = false) : takes_text_(takes_text) {}
 
     void clear();
-    // Append a row; -1 with an exception that names the feature if a value is refused. The text is
-    // borrowed from the dict.
+    // Append a row; -1 with an exception that names the feature if a value is refused.
     int append(const Names &names, PyObject *features);
     // Append dicts from a list or tuple; the exception names the row as well.
     int append_all(const Names &names, PyObject *sequence);
@@ -53,7 +52,7 @@ class Rows {
     double *values(size_t row) { return values_.data() + starts_[row]; }
     PyObject *const *texts(size_t row) const { return texts_.data() + starts_[row]; }
     // Whether any value is a text.
-    bool has_text() const { return has_text_; }
+    bool has_text() const { return !held_texts_.empty(); }
     // Whether value j is that of slot j throughout, as it is when all events have all features.
     bool is_dense(size_t row) const { return dense_[row] != 0; }
 
@@ -61,11 +60,11 @@ class Rows {
     int find(const Names &names, PyObject *key, size_t column);
 
     bool takes_text_;
-    bool has_text_ = false;
     std::vector<size_t> starts_{0};
     std::vector<int> slots_;
     std::vector<double> values_;
     std::vector<PyObject *> texts_;
+    std::vector<Ref> held_texts_;
     std::vector<char> dense_;
     // Positions and names of values whose feature is unknown.
     std::vector<std::pair<size_t, Ref>> unknown_;
@@ -76,7 +75,7 @@ class Rows {
 // A feature's name is a str or an int; -1 with an exception set if it is neither.
 int check_name(PyObject *name);
 
-// A feature's number: finite and below kNumberMax, or -1 with an exception set.
+// A feature's number: finite and within kNumberMax, or -1 with an exception set.
 int read_number(PyObject *name, PyObject *value, double &out);
 
 // The row of an array as an exception names it, before the message of the one that is set.

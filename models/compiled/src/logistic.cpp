@@ -28,14 +28,14 @@ void Logistic::reset() {
     n_iterations = 0;
     l1_total = 0.0;
     for (auto *values : {&counts, &means, &variances, &weights, &accumulated, &ftrl_n, &l1_applied,
-                         &divisors_, &scaled_, &gradients_}) {
+                         &divisors_}) {
         values->clear();
     }
 }
 
 void Logistic::grow(size_t n_features) {
     for (auto *values : {&counts, &means, &variances, &weights, &accumulated, &ftrl_n, &l1_applied,
-                         &scaled_, &gradients_}) {
+                         &scaled_, &gradients_, &unsure_}) {
         if (values->size() < n_features) values->resize(n_features, 0.0);
     }
     if (divisors_.size() < n_features) {
@@ -107,19 +107,14 @@ void Logistic::scale(Slot slot, const double *values, size_t n) {
         variance[s] += (off * scaled[j] - variance[s]) / c;
     }
     if (!options.with_std) return;
-    bool all_safe = true;
+    double *const unsure = unsure_.data();
     for (size_t j = 0; j < n; j++) {
-        const size_t s = slot(j);
-        const double root = std::sqrt(variance[s]);
-        const bool is_zero = variance[s] == 0.0;
-        divisor[s] = is_zero ? kInfinity : root;
-        all_safe &= is_zero | power::is_safe_root(variance[s], root);
+        const double x = variance[slot(j)], root = std::sqrt(x);
+        divisor[slot(j)] = x == 0.0 ? kInfinity : root;
+        unsure[j] = x == 0.0 ? 0.0 : power::root_is_unsure(x, root);
     }
-    if (!all_safe) {
-        for (size_t j = 0; j < n; j++) {
-            const size_t s = slot(j);
-            if (variance[s] != 0.0) divisor[s] = python_sqrt(variance[s]);
-        }
+    for (size_t j = 0; j < n; j++) {
+        if (unsure[j] != 0.0) divisor[slot(j)] = std::pow(variance[slot(j)], power::kHalf);
     }
     for (size_t j = 0; j < n; j++) scaled[j] /= divisor[slot(j)];
 }

@@ -57,7 +57,7 @@ class Logistic {
     // What a scaled value is divided by: the deviation; infinity while that is zero, so that the
     // result is zero, as River's is.
     std::vector<double> divisors_;
-    std::vector<double> scaled_, gradients_;
+    std::vector<double> scaled_, gradients_, unsure_;
 };
 
 }  // namespace driftline

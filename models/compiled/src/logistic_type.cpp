@@ -172,7 +172,7 @@ PyObject *probabilities(PyObject *object, PyObject *sequence) {
 // The rows of an array: predicted, learned, or each predicted and then learned.
 struct ArrayCall {
     Array x, y, w, out;
-    bool learns = false, predicts = false;
+    bool learns = false, predicts = false, is_weighted = false;
 
     void run(Logistic &logistic, const Columns &columns) {
         const size_t n_rows = static_cast<size_t>(x.size(0)), n = static_cast<size_t>(x.size(1));
@@ -183,7 +183,7 @@ struct ArrayCall {
             if (predicts) out.data<double>()[row] = logistic.probability(slots, values, n, dense);
             if (learns) {
                 logistic.learn(slots, values, n, dense, y.data<uint8_t>()[row] != 0,
-                               w.data<double>()[row]);
+                               is_weighted ? w.data<double>()[row] : 1.0);
             }
         }
     }
@@ -197,7 +197,7 @@ bool open_rows(Array &array, const char *what, PyObject *object, const char *for
     return false;
 }
 
-// _run_array(X, names, y, w, out): y and w, or out, may be None.
+// _run_array(X, names, y, w, out): y, w and out may be None.
 PyObject *run_array(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                     PyObject *keywords) {
     Self *self = Self::of(object);
@@ -212,13 +212,12 @@ PyObject *run_array(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
         Model &model = *self->model;
         ArrayCall call;
         call.learns = values[2] != Py_None;
+        call.is_weighted = values[3] != Py_None;
         call.predicts = values[4] != Py_None;
         if (!call.x.open("X", values[0], "d", 2)) return nullptr;
         const Py_ssize_t n_rows = call.x.size(0), n_columns = call.x.size(1);
-        if (call.learns && (!open_rows(call.y, "y", values[2], "B", n_rows) ||
-                            !open_rows(call.w, "w", values[3], "d", n_rows))) {
-            return nullptr;
-        }
+        if (call.learns && !open_rows(call.y, "y", values[2], "B", n_rows)) return nullptr;
+        if (call.is_weighted && !open_rows(call.w, "w", values[3], "d", n_rows)) return nullptr;
         if (call.predicts && !open_rows(call.out, "out", values[4], "d", n_rows, true)) {
             return nullptr;
         }

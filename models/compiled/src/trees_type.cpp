@@ -230,6 +230,10 @@ template <class Kind> class Type {
     }
 
     static bool read_all_weights(Model<Kind> &model, PyObject *weights) {
+        if (!Kind::kTakesWeight && weights != nullptr && weights != Py_None) {
+            PyErr_SetString(PyExc_TypeError, "a forest takes no weights: it draws them");
+            return false;
+        }
         const auto n = static_cast<Py_ssize_t>(model.events.size());
         if (read_weights(weights, n, model.weights) < 0) return false;
         for (Py_ssize_t i = 0; i < n; i++) {
@@ -243,18 +247,9 @@ template <class Kind> class Type {
     static PyObject *learn_dicts(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                                  PyObject *keywords) {
         PyObject *values[3] = {nullptr, nullptr, nullptr};
-        if constexpr (Kind::kTakesWeight) {
-            if (!parse_arguments("learn_dicts", {"xs", "ys", "ws"}, 2, arguments, n, keywords,
-                                 values)) {
-                return nullptr;
-            }
-        } else {
-            PyObject *two[2] = {nullptr, nullptr};
-            if (!parse_arguments("learn_dicts", {"xs", "ys"}, 2, arguments, n, keywords, two)) {
-                return nullptr;
-            }
-            values[0] = two[0];
-            values[1] = two[1];
+        if (!parse_arguments("learn_dicts", {"xs", "ys", "ws"}, 2, arguments, n, keywords,
+                             values)) {
+            return nullptr;
         }
         return with_model(object, [&](Model<Kind> &model) -> PyObject * {
             const Ref dicts(PySequence_Tuple(values[0]));
@@ -456,7 +451,7 @@ template <class Kind> class Type {
             {"predict_one", method(predict_one), kKeywords,
              "predict_one($self, x)\n--\n\nPredict the likeliest class, None if none is known."},
             {"learn_dicts", method(learn_dicts), kKeywords,
-             "Learn a sequence of dicts, exactly as one after the other; all of them or, refused, "
+             "learn_dicts($self, xs, ys, ws=None)\n--\n\nLearn a sequence of dicts, exactly as one after the other; all of them or, refused, "
              "none."},
             {"predict_proba_dicts", predict_proba_dicts, METH_O,
              "predict_proba_dicts($self, xs)\n--\n\nPredict for each of a sequence of dicts."},

@@ -1,0 +1,67 @@
+"""Streams for parity with River: synthetic ones by seed, real ones from DRIFTLINE_DATA."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from river.datasets import synth
+
+Row = tuple[dict[Any, Any], Any]
+
+
+def agrawal(n: int, seed: int = 1) -> Iterator[Row]:
+    """Loan applicants: six numbers and three codes; two classes."""
+    stream = synth.Agrawal(classification_function=5, seed=seed, perturbation=0.05)
+    return ((x, bool(y)) for x, y in stream.take(n))
+
+
+def random_rbf(n: int, seed: int = 1) -> Iterator[Row]:
+    """Clouds of points, whose features are named by integers; two classes."""
+    stream = synth.RandomRBF(seed_model=seed, seed_sample=seed + 1, n_features=10, n_centroids=20)
+    return ((x, bool(y)) for x, y in stream.take(n))
+
+
+def elec2(path: Path, n: int | None = None) -> Iterator[Row]:
+    """New South Wales electricity: numbers, and whether the price goes up."""
+    for row in _rows(path, n):
+        label = row.pop("class") == "UP"
+        del row["date"]
+        yield {name: float(value) for name, value in row.items()}, label
+
+
+def cards(path: Path, n: int | None = None) -> Iterator[Row]:
+    """Card payments: an amount, ids as text, and whether it was fraud, which is rare."""
+    for row in _rows(path, n):
+        x = {
+            "TX_AMOUNT": float(row["TX_AMOUNT"]),
+            "CUSTOMER_ID": row["CUSTOMER_ID"],
+            "TERMINAL_ID": row["TERMINAL_ID"],
+        }
+        yield x, row["TX_FRAUD"] == "1"
+
+
+def with_gaps(
+    stream: Iterable[Row], seed: int, newcomer: Callable[[random.Random], Any]
+) -> Iterator[Row]:
+    """Let features go missing and change their order; now and then there is one never seen."""
+    rng = random.Random(seed)
+    for i, (x, y) in enumerate(stream):
+        names = list(x)
+        if i % 3 == 1:
+            names = [name for name in names if rng.random() < 0.8]
+            rng.shuffle(names)
+        changed = {name: x[name] for name in names}
+        if i % 7 == 3:
+            changed[f"new{rng.randrange(20)}"] = newcomer(rng)
+        yield changed, y
+
+
+def _rows(path: Path, n: int | None) -> Iterator[dict[str, str]]:
+    with gzip.open(path, "rt") as file:
+        yield from itertools.islice(csv.DictReader(file), n)
