@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from river import base, drift, metrics
-from river.tree.splitter import Splitter
+from river.tree.splitter import GaussianSplitter, Splitter
 
 from models.compiled import tree_dumps
 from models.compiled._native import ForestKernel
@@ -130,6 +130,9 @@ class ARFClassifier(ForestKernel, Trees):  # type: ignore[misc]
     @classmethod
     def _parameters_of(cls, reader: DumpReader) -> dict[str, Any]:
         found = tree_dumps.read_parameters(reader)
+        # River's forest leaves the default to its trees.
+        if found["splitter"].n_splits == GaussianSplitter().n_splits:
+            found["splitter"] = None
         tree_dumps.read_detector(reader)
         (n_models,) = reader.unpack("i")
         kind, number = reader.unpack("Bd")

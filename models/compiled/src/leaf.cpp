@@ -202,6 +202,7 @@ void Leaf::disable(int32_t feature) {
     const size_t s = observer_of(feature, 0);
     if (s == kNone) return;
     disabled_.push_back(feature);
+    has_grown_ = true;
     n_nominals_ -= nominals_[s] != nullptr;
     const auto at = static_cast<ptrdiff_t>(s);
     features_.erase(features_.begin() + at);

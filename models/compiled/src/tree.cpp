@@ -250,6 +250,7 @@ bool Tree::attempt_to_split(int32_t at, int32_t place) {
                 if (context_->schema.features[feature].name.is_falsy()) continue;
                 here.disable(other.feature);
             }
+            settle(at);
         }
     }
     if (!should_split) return false;
@@ -295,6 +296,8 @@ void Tree::collect_leaves(int32_t at, std::vector<int32_t> &found) const {
 }
 
 int32_t Tree::allocate() {
+    // What is remembered of a row is remembered by place, and places are used again.
+    forget_row();
     if (free_.empty()) {
         nodes_.emplace_back();
         return static_cast<int32_t>(nodes_.size()) - 1;

@@ -105,6 +105,9 @@ class Tree {
         if (has_root) archive_node(a, root_, 0);
         if (a.loading && !a.failed()) {
             order_classes();
+            for (Node &node : nodes_) {
+                if (node.is_leaf()) node.leaf->settle();
+            }
             bytes_ = measure() - sizeof *this;
         }
     }
