@@ -24,10 +24,11 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from river import linear_model, preprocessing
+from river import linear_model, naive_bayes, preprocessing
 
 from benchmarks.estimator_streams import STREAMS, Stream
 from models.compiled.logistic import ScaledLogisticRegression
+from models.compiled.naive_bayes import GaussianNB
 
 N_ROUNDS = 3
 BATCHES = (64, 256, 1024)
@@ -48,6 +49,7 @@ class Contender:
 
 
 MODELS = [
+    Contender("gaussian-nb", naive_bayes.GaussianNB, GaussianNB, takes_text=False),
     Contender(
         "logistic",
         lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(),

@@ -27,6 +27,12 @@ def random_rbf(n: int, seed: int = 1) -> Iterator[Row]:
     return ((x, bool(y)) for x, y in stream.take(n))
 
 
+def led(n: int, seed: int = 1) -> Iterator[Row]:
+    """Noisy seven-segment displays and seventeen idle segments; ten classes."""
+    stream = synth.LED(seed=seed, noise_percentage=0.1, irrelevant_features=True)
+    return ((x, int(y)) for x, y in stream.take(n))
+
+
 def elec2(path: Path, n: int | None = None) -> Iterator[Row]:
     """New South Wales electricity: numbers, and whether the price goes up."""
     for row in _rows(path, n):

@@ -38,12 +38,15 @@ class DumpWriter:
         self._bytes += encoded
 
     def names(self, names: Sequence[str | int]) -> None:
-        """Write the names of features with their number."""
+        """Write names of features or classes with their number."""
         self.pack("I", len(names))
         for name in names:
             if isinstance(name, str):
                 self._bytes += b"s"
                 self.text(name)
+            elif isinstance(name, bool):
+                self._bytes += b"b"
+                self.pack("B", name)
             else:
                 self._bytes += b"i"
                 self.pack("q", name)
@@ -104,10 +107,15 @@ class DumpReader:
         return str(encoded, "utf-8", "surrogatepass")
 
     def names(self) -> list[str | int]:
-        """Read the names of features."""
+        """Read names of features or classes."""
         (n,) = self.unpack("I")
         names: list[str | int] = []
         for _ in range(int(n)):
             (tag,) = self.unpack("B")
-            names.append(self.text() if tag == ord("s") else int(self.unpack("q")[0]))
+            if tag == ord("s"):
+                names.append(self.text())
+            elif tag == ord("b"):
+                names.append(bool(self.unpack("B")[0]))
+            else:
+                names.append(int(self.unpack("q")[0]))
         return names

@@ -1,9 +1,9 @@
 """Exchange River's models for their compiled twins and back, state included.
 
-Why the stored state of a linear model is River's own: it is small, so rewriting it costs nothing,
-and a version then loads on a machine without the extension, in a release that has another dump
-format, and beside the versions that were cut before there were kernels. Either twin goes on where
-the other stopped, bit for bit, so it does not matter which of them learned what.
+Why the stored state of these is River's own: it is small, so rewriting it costs nothing, and a
+version then loads on a machine without the extension, in a release that has another dump format,
+and beside the versions that were cut before there were kernels. Either twin goes on where the
+other stopped, so it does not matter which of them learned what.
 
 A tree is exchanged only while it is fresh. Its state is stored as the kernel's dump, a thirtieth of
 River's in size and a hundredth in time: it needs the extension wherever it is loaded.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from river import compose, forest, tree
+from river import compose, forest, naive_bayes, tree
 
 from models.compiled import AVAILABLE
 
@@ -22,7 +22,7 @@ from models.compiled import AVAILABLE
 def compiled_twin(model: Any) -> Any:
     """Give the compiled twin of a River model, in the same state, or the model if it has none.
 
-    Of a longer pipeline, the last two steps may have a twin; the steps before are then shared.
+    Of a pipeline, the last steps may have a twin; the steps before are then shared.
 
     Examples
     --------
@@ -33,22 +33,26 @@ def compiled_twin(model: Any) -> Any:
     """
     if not AVAILABLE:
         return model
-    if type(model) is not compose.Pipeline:
-        return _tree_twin(model)
-    if len(model.steps) < 2:
-        return model
-    *first, (name, last) = model.steps.items()
-    if (twin := _tree_twin(last)) is not last:
-        return compose.Pipeline(*first, (name, twin))
     from models.compiled.logistic import ScaledLogisticRegression
+    from models.compiled.naive_bayes import GaussianNB
 
-    *before, scaler, regression = model.steps.items()
     try:
-        twin = ScaledLogisticRegression.from_river(compose.Pipeline(scaler, regression))
+        if type(model) is naive_bayes.GaussianNB:
+            return GaussianNB.from_river(model)
+        if type(model) is not compose.Pipeline:
+            return _tree_twin(model)
+        *first, (name, last) = model.steps.items()
+        if (tree_twin := _tree_twin(last)) is not last:
+            return compose.Pipeline(*first, (name, tree_twin))
+        if type(last) is naive_bayes.GaussianNB:
+            return compose.Pipeline(*first, (name, GaussianNB.from_river(last)))
+        *before, scaler = first
+        pair = compose.Pipeline(scaler, (name, last))
+        twin = ScaledLogisticRegression.from_river(pair)
     except ValueError:
         # Something about it is not compiled, and River has it.
         return model
-    return compose.Pipeline(*before, (f"{scaler[0]}|{regression[0]}", twin)) if before else twin
+    return compose.Pipeline(*before, (f"{scaler[0]}|{name}", twin)) if before else twin
 
 
 def _tree_twin(model: Any) -> Any:
@@ -76,17 +80,16 @@ def _tree_twin(model: Any) -> Any:
 
 def river_twin(model: Any) -> Any:
     """Give the River model that stands where a model with a compiled twin does, or the model."""
-    if not AVAILABLE:
+    if type(model) is not compose.Pipeline:
+        to_river = getattr(model, "to_river", None)
+        return model if to_river is None else to_river()
+    *before, (name, last) = model.steps.items()
+    stands_for = river_twin(last)
+    if stands_for is last:
         return model
-    from models.compiled.logistic import ScaledLogisticRegression
-
-    if type(model) is ScaledLogisticRegression:
-        return model.to_river()
-    if type(model) is compose.Pipeline:
-        *before, (_, last) = model.steps.items()
-        if type(last) is ScaledLogisticRegression:
-            return compose.Pipeline(*before, *last.to_river().steps.items())
-    return model
+    is_pipeline = type(stands_for) is compose.Pipeline
+    steps = stands_for.steps.items() if is_pipeline else [(name, stands_for)]
+    return compose.Pipeline(*before, *steps)
 
 
 def is_compiled(model: Any) -> bool:

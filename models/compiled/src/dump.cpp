@@ -8,7 +8,7 @@ namespace {
 
 constexpr char kMagic[] = "DRIFTDMP";
 constexpr size_t kMagicSize = sizeof kMagic - 1;
-constexpr uint8_t kText = 's', kInteger = 'i';
+constexpr uint8_t kText = 's', kInteger = 'i', kTruth = 'b';
 
 using CrcTables = std::array<std::array<uint32_t, 256>, 8>;
 
@@ -72,6 +72,11 @@ bool DumpWriter::name(PyObject *name) {
         if (!encoded) return false;
         u8(kText);
         text(PyBytes_AS_STRING(encoded.get()), PyBytes_GET_SIZE(encoded.get()));
+        return true;
+    }
+    if (PyBool_Check(name)) {
+        u8(kTruth);
+        u8(name == Py_True);
         return true;
     }
     if (!PyLong_Check(name)) {
@@ -176,10 +181,12 @@ Ref DumpReader::name() {
             utf8.data(), static_cast<Py_ssize_t>(utf8.size()), "surrogatepass");
         if (decoded != nullptr) PyUnicode_InternInPlace(&decoded);
         found = Ref(decoded);
+    } else if (type == kTruth) {
+        found = Ref::borrow(u8() ? Py_True : Py_False);
     } else if (type == kInteger) {
         found = Ref(PyLong_FromLongLong(i64()));
     } else {
-        fail("the dump holds a name that is neither text nor an integer");
+        fail("the dump holds a name that is neither text, an integer nor a truth");
     }
     if (!found) failed_ = true;
     return failed_ ? Ref() : std::move(found);

@@ -6,7 +6,7 @@
 //     content             numbers and texts as the estimator writes them
 //     checksum  u32       CRC-32 (as zlib's) of all before
 //
-// Integers and floats are little-endian; a text is its length as u32 and UTF-8.
+// A name is 's' and a text, 'i' and an i64, or 'b' and a byte. Integers and floats are little-endian; a text is its length as u32 and UTF-8.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ class DumpWriter {
     void f64(double value);
     void f64s(const std::vector<double> &values);
     void text(const char *bytes, size_t size);
-    // A str or int (a feature's name, a class); false with an exception set for anything else.
+    // A str, int or bool (a feature's name, a class); false with an exception set for anything else.
     bool name(PyObject *name);
     bool names(const Names &names);
     // The finished dump as a bytes object.
@@ -59,7 +59,7 @@ class DumpReader {
     // Exactly `n` floats.
     void f64s(std::vector<double> &values, size_t n);
     std::string text();
-    // A new reference to a str or int, null on failure.
+    // A new reference to a str, int or bool, null on failure.
     Ref name();
     bool names(Names &names);
     // A count of items that take at least `bytes_each` bytes: damage cannot ask for endless memory.

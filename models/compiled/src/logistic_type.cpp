@@ -312,26 +312,19 @@ PyObject *restore(PyObject *object, PyObject *bytes) {
     });
 }
 
-template <typename Function>
-PyCFunction method(Function *function) {
-    return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
-constexpr int kKeywords = METH_FASTCALL | METH_KEYWORDS;
-
 PyMethodDef methods[] = {
-    {"learn_one", method(learn_one), kKeywords,
+    {"learn_one", fast_method(learn_one), kFastKeywords,
      "learn_one($self, x, y, w=1.0)\n--\n\nUpdate the model with features and a label."},
-    {"predict_proba_one", method(predict_proba_one), kKeywords,
+    {"predict_proba_one", fast_method(predict_proba_one), kFastKeywords,
      "predict_proba_one($self, x)\n--\n\nPredict the probability of each label."},
-    {"predict_one", method(predict_one), kKeywords,
+    {"predict_one", fast_method(predict_one), kFastKeywords,
      "predict_one($self, x)\n--\n\nPredict the likelier label."},
-    {"learn_dicts", method(learn_dicts), kKeywords,
+    {"learn_dicts", fast_method(learn_dicts), kFastKeywords,
      "learn_dicts($self, xs, ys, ws=None)\n--\n\n"
      "Learn a sequence of dicts, exactly as one after the other; all of them or, refused, none."},
     {"probabilities", probabilities, METH_O,
      "probabilities($self, xs)\n--\n\nPredict P(True) for each of a sequence of dicts."},
-    {"_run_array", method(run_array), kKeywords, nullptr},
+    {"_run_array", fast_method(run_array), kFastKeywords, nullptr},
     {"dump", dump, METH_NOARGS,
      "dump($self)\n--\n\nWrite parameters and state as bytes, equal for equal models."},
     {"_restore", restore, METH_O, nullptr},

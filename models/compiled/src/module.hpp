@@ -12,6 +12,7 @@ namespace driftline {
 // A subject adds its types to the module; -1 with an exception set when that fails.
 int add_logistic(PyObject *module);
 int add_trees(PyObject *module);
+int add_naive_bayes(PyObject *module);
 
 // An owned reference.
 class Ref {
@@ -110,5 +111,13 @@ PyObject *guarded(Call &&call) {
         return PyErr_NoMemory();
     }
 }
+
+// A METH_FASTCALL function as method tables hold it.
+template <typename Function>
+PyCFunction fast_method(Function *function) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+constexpr int kFastKeywords = METH_FASTCALL | METH_KEYWORDS;
 
 }  // namespace driftline

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.compiled.dumps import DumpReader, DumpWriter
 
-NAMES = st.text(max_size=5) | st.integers(-(2**63), 2**63 - 1)
+NAMES = st.booleans() | st.text(max_size=5) | st.integers(-(2**63), 2**63 - 1)
 
 
 @given(
@@ -75,7 +75,7 @@ def test_the_kernel_refuses_what_is_well_sealed_and_wrong() -> None:
         (good[:-12], "ends too soon"),
         (good[:-4] + bytes(8), "more than"),
         (good[:-4].replace(b"s\1\0\0\0b", b"s\1\0\0\0a"), "twice"),
-        (good[:-4].replace(b"s\1\0\0\0b", b"x\1\0\0\0b"), "neither text nor"),
+        (good[:-4].replace(b"s\1\0\0\0b", b"x\1\0\0\0b"), "neither text, an integer"),
     ]:
         with pytest.raises(ValueError, match=message):
             model._restore(sealed(wrong))

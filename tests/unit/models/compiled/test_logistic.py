@@ -70,10 +70,10 @@ def test_every_optimizer_is_rivers(options: Callable[[], dict[str, Any]]) -> Non
     assert_equal_over(stream, river(**options()), ScaledLogisticRegression(**options()))
 
 
-@pytest.mark.parametrize("stream", [streams.agrawal, streams.random_rbf])
-def test_synthetic_streams(stream: Callable[[int], Any]) -> None:
+@pytest.mark.parametrize(("stream", "n"), [(streams.agrawal, 10_000), (streams.random_rbf, 20_000)])
+def test_synthetic_streams(stream: Callable[[int], Any], n: int) -> None:
     """With the two real ones below, as many events as it takes for rare roundings to occur."""
-    assert assert_equal_over(stream(30_000), river(), ScaledLogisticRegression()) == 30_000
+    assert assert_equal_over(stream(n), river(), ScaledLogisticRegression()) == n
 
 
 def test_all_of_elec2(data_file: Callable[[str], Path]) -> None:
