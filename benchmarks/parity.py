@@ -1,6 +1,6 @@
 """Compiled trees against River's, event by event, at full length.
 
-Run: DRIFTLINE_DATA=... python -m benchmarks.parity [--models forest] [--streams led] [--events 100000]
+Run: DRIFTLINE_DATA=... python -m benchmarks.parity [--models forest] [--streams led]
 
 Prints the greatest difference between two predictions, and the counts on both sides; ends with an
 error at the first difference beyond 1e-12. The compiled model is dumped and loaded at random
@@ -29,7 +29,11 @@ TOLERANCE = 1e-12
 RESTORE_EVERY = 700
 PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
     "tree": (HoeffdingTreeClassifier, tree.HoeffdingTreeClassifier, {}),
-    "adaptive": (HoeffdingAdaptiveTreeClassifier, tree.HoeffdingAdaptiveTreeClassifier, {"seed": 1}),
+    "adaptive": (
+        HoeffdingAdaptiveTreeClassifier,
+        tree.HoeffdingAdaptiveTreeClassifier,
+        {"seed": 1},
+    ),
     "forest": (ARFClassifier, forest.ARFClassifier, {"seed": 1}),
 }
 CODES = ["elevel", "car", "zipcode"]

@@ -29,7 +29,9 @@ def write_parameters(writer: DumpWriter, model: Any) -> None:
         When one is not compiled: another splitter, criterion or leaf.
     """
     seed, depth = getattr(model, "seed", None), model.max_depth
-    writer.pack(_NOTES, seed is not None, seed or 0, depth is not None, model.memory_estimate_period)
+    writer.pack(
+        _NOTES, seed is not None, seed or 0, depth is not None, model.memory_estimate_period
+    )
     writer.pack(
         _RULES,
         model.grace_period,

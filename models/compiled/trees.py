@@ -37,6 +37,7 @@ from models.compiled._native import AdaptiveTreeKernel, TreeKernel
 from models.compiled.arrays import names_of, rows_of
 from models.compiled.dumps import DumpReader, DumpWriter
 
+
 class Trees(base.Classifier):  # type: ignore[misc]
     """What the three have in common: arrays, dumps and memory."""
 

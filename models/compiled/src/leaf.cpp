@@ -216,7 +216,7 @@ void Leaf::disable(int32_t feature) {
     }
 }
 
-void Leaf::gaussians(size_t observer, std::vector<Gaussian> &found) const {
+void Leaf::gaussians(size_t observer, std::vector<ClassGaussian> &found) const {
     found.clear();
     for (const Block &block : blocks_) {
         const auto cell = [&](Column c) { return column(block, c)[observer]; };
@@ -225,7 +225,7 @@ void Leaf::gaussians(size_t observer, std::vector<Gaussian> &found) const {
             {block.cls, cell(kBorn), cell(kMean), cell(kN), cell(kS), cell(kMin), cell(kMax)});
     }
     std::stable_sort(found.begin(), found.end(),
-                     [](const Gaussian &a, const Gaussian &b) { return a.born < b.born; });
+                     [](const ClassGaussian &a, const ClassGaussian &b) { return a.born < b.born; });
 }
 
 size_t Leaf::bytes() const {
@@ -245,7 +245,7 @@ ptrdiff_t Leaf::settle() {
     return growth;
 }
 
-void Leaf::restore(size_t observer, const Gaussian &gaussian) {
+void Leaf::restore(size_t observer, const ClassGaussian &gaussian) {
     if (width_ < features_.size()) widen(features_.size());
     Block &block = block_of(gaussian.cls);
     column(block, kMean)[observer] = gaussian.mean;

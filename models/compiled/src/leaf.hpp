@@ -75,7 +75,7 @@ struct Scratch {
 };
 
 // A class in the eyes of a numeric feature's observer: a Gaussian, and the range seen.
-struct Gaussian {
+struct ClassGaussian {
     int32_t cls;
     double born;
     double mean;
@@ -116,7 +116,7 @@ class Leaf {
     int32_t feature(size_t observer) const { return features_[observer]; }
     const NominalObserver *nominal(size_t observer) const { return nominals_[observer].get(); }
     // In the order in which the observer first saw the classes.
-    void gaussians(size_t observer, std::vector<Gaussian> &found) const;
+    void gaussians(size_t observer, std::vector<ClassGaussian> &found) const;
 
     size_t bytes() const;
     // How many bytes it has grown by since it was last asked.
@@ -181,12 +181,12 @@ class Leaf {
     }
 
     template <class Archive> void archive_gaussians(Archive &a, size_t s) {
-        std::vector<Gaussian> found;
+        std::vector<ClassGaussian> found;
         if (!a.loading) gaussians(s, found);
         size_t n = found.size();
         a.count(n);
         found.resize(n);
-        for (Gaussian &g : found) {
+        for (ClassGaussian &g : found) {
             a(g.cls, g.mean, g.s);
             a.compact(g.n, g.min, g.max);
             a.check_class(g.cls);
@@ -197,7 +197,7 @@ class Leaf {
         n_learned_ = std::max(n_learned_, static_cast<double>(n));
     }
 
-    void restore(size_t observer, const Gaussian &gaussian);
+    void restore(size_t observer, const ClassGaussian &gaussian);
     size_t observer_of(int32_t feature, size_t guess);
     size_t add_observer(int32_t feature, bool is_nominal);
     Block &block_of(int32_t cls);

@@ -27,8 +27,8 @@ double entropy(const Shares &shares) {
 // Each class's part below a threshold, from its Gaussian.
 class BinarySplitter {
    public:
-    explicit BinarySplitter(const std::vector<Gaussian> &gaussians) : gaussians_(gaussians) {
-        for (const Gaussian &g : gaussians) {
+    explicit BinarySplitter(const std::vector<ClassGaussian> &gaussians) : gaussians_(gaussians) {
+        for (const ClassGaussian &g : gaussians) {
             const double variance = g.n > 1.0 ? g.s / (g.n - 1.0) : 0.0;
             sigmas_.push_back(variance > 0.0 ? python_sqrt(variance) : 0.0);
         }
@@ -38,7 +38,7 @@ class BinarySplitter {
         left.clear();
         right.clear();
         for (size_t i = 0; i < gaussians_.size(); i++) {
-            const Gaussian &g = gaussians_[i];
+            const ClassGaussian &g = gaussians_[i];
             if (threshold < g.min) {
                 right.push_back({g.cls, g.n});
             } else if (threshold >= g.max) {
@@ -59,7 +59,7 @@ class BinarySplitter {
     }
 
     static const double kSqrtTwo;
-    const std::vector<Gaussian> &gaussians_;
+    const std::vector<ClassGaussian> &gaussians_;
     std::vector<double> sigmas_;
 };
 
@@ -67,10 +67,10 @@ const double BinarySplitter::kSqrtTwo = std::sqrt(2.0);
 
 void suggest_numeric(const Leaf &leaf, size_t observer, const TreeRules &rules, const Merit &merit,
                      Suggestion &best) {
-    std::vector<Gaussian> gaussians;
+    std::vector<ClassGaussian> gaussians;
     leaf.gaussians(observer, gaussians);
     double low = kInfinity, high = -kInfinity;
-    for (const Gaussian &g : gaussians) {
+    for (const ClassGaussian &g : gaussians) {
         low = std::min(low, g.min);
         high = std::max(high, g.max);
     }
@@ -284,7 +284,7 @@ Children children_of(const Leaf &leaf, const Suggestion &split, const Schema &sc
     Children children;
     children.shares.resize(2);
     if (split.kind == SplitKind::kNumericBinary) {
-        std::vector<Gaussian> gaussians;
+        std::vector<ClassGaussian> gaussians;
         leaf.gaussians(observer, gaussians);
         BinarySplitter(gaussians).split(split.value, children.shares[0], children.shares[1]);
     } else {

@@ -27,7 +27,11 @@ from models.compiled.trees import HoeffdingAdaptiveTreeClassifier, HoeffdingTree
 
 PAIRS = {
     "tree": (HoeffdingTreeClassifier, tree.HoeffdingTreeClassifier, {}),
-    "adaptive": (HoeffdingAdaptiveTreeClassifier, tree.HoeffdingAdaptiveTreeClassifier, {"seed": 7}),
+    "adaptive": (
+        HoeffdingAdaptiveTreeClassifier,
+        tree.HoeffdingAdaptiveTreeClassifier,
+        {"seed": 7},
+    ),
     "forest": (ARFClassifier, forest.ARFClassifier, {"seed": 7, "n_models": 3}),
 }
 CODES = ["elevel", "car", "zipcode"]
