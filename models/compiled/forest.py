@@ -65,10 +65,10 @@ class ARFClassifier(ForestKernel, Trees):  # type: ignore[misc]
         self.n_models = n_models
         self.max_features = max_features
         self.lambda_value = lambda_value
-        self.metric = metrics.Accuracy() if metric is None else metric
+        self.metric = metrics.Accuracy() if metric is None else metric  # type: ignore[no-untyped-call]
         self.disable_weighted_vote = disable_weighted_vote
-        self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)
-        self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)
+        self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)  # type: ignore[no-untyped-call]
+        self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)  # type: ignore[no-untyped-call]
         self.grace_period = grace_period
         self.max_depth = max_depth
         self.split_criterion = split_criterion
@@ -145,9 +145,9 @@ class ARFClassifier(ForestKernel, Trees):  # type: ignore[misc]
             "max_features": (None, "sqrt", "log2", int(number), number)[int(kind)],
             "lambda_value": tree_dumps.plain(lambda_value),
             "disable_weighted_vote": bool(disable_weighted_vote),
-            "warning_detector": warning if has_warnings else drift.NoDrift(),
-            "drift_detector": drifts if has_drifts else drift.NoDrift(),
-            "metric": metrics.Accuracy(),
+            "warning_detector": warning if has_warnings else drift.NoDrift(),  # type: ignore[no-untyped-call]
+            "drift_detector": drifts if has_drifts else drift.NoDrift(),  # type: ignore[no-untyped-call]
+            "metric": metrics.Accuracy(),  # type: ignore[no-untyped-call]
             "nominal_attributes": tree_dumps.read_names(reader),
         }
 

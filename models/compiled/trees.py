@@ -78,7 +78,8 @@ class Trees(base.Classifier):  # type: ignore[misc]
         self, X: ArrayLike, names: Sequence[str | int] | None = None
     ) -> NDArray[np.float64]:
         """Predict the probability of each of `classes` for each row of an array."""
-        return self._run(X, None, None, names, True)
+        out: NDArray[np.float64] = self._run(X, None, None, names, True)
+        return out
 
     def test_then_train_many(
         self,
@@ -91,7 +92,8 @@ class Trees(base.Classifier):  # type: ignore[misc]
 
         Columns are the `classes` that are known after the last row.
         """
-        return self._run(X, y, w, names, True)
+        out: NDArray[np.float64] = self._run(X, y, w, names, True)
+        return out
 
     def clone(
         self, new_params: dict[str, Any] | None = None, include_attributes: bool = False
@@ -350,7 +352,7 @@ class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, _SingleTree):  # type:
         self.splitter = GaussianSplitter() if splitter is None else splitter
         self.bootstrap_sampling = bootstrap_sampling
         self.drift_window_threshold = drift_window_threshold
-        self.drift_detector = drift.ADWIN() if drift_detector is None else drift_detector
+        self.drift_detector = drift.ADWIN() if drift_detector is None else drift_detector  # type: ignore[no-untyped-call]
         self.switch_significance = switch_significance
         self.binary_split = binary_split
         self.min_branch_fraction = min_branch_fraction
