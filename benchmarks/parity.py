@@ -21,8 +21,9 @@ from typing import Any
 from river import forest, tree
 from river.datasets import synth
 
+from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
 from models.compiled.forest import ARFClassifier
-from models.compiled.trees import HoeffdingAdaptiveTreeClassifier, HoeffdingTreeClassifier
+from models.compiled.trees import HoeffdingTreeClassifier
 from tests import streams
 
 TOLERANCE = 1e-12

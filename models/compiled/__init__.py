@@ -14,8 +14,8 @@ In `src/`, a subject has a kernel (`logistic.cpp`: numbers only) and a Python ty
 powers, `module` holds models and guards them against two callers at once.
 
 A tree is, from the ground up: `schema` (names), `categories` and `nominal`, `leaf` (what is seen
-and predicted), `splits` (the search), `tree`; `adwin` and `random` under `adaptive_tree` and `forest`;
-`events` reads for them, `archive` dumps them, `trees_type` is their Python type.
+and predicted), `splits` (the search), `tree`; with `adwin` and `random`, `adaptive_tree` and
+`forest`; `events` reads for them, `archive` dumps them, `trees_type` is their Python type.
 """
 
 try:

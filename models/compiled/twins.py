@@ -56,8 +56,9 @@ def compiled_twin(model: Any) -> Any:
 
 
 def _tree_twin(model: Any) -> Any:
+    from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
     from models.compiled.forest import ARFClassifier
-    from models.compiled.trees import HoeffdingAdaptiveTreeClassifier, HoeffdingTreeClassifier
+    from models.compiled.trees import HoeffdingTreeClassifier
 
     is_forest = type(model) is forest.ARFClassifier
     twins: dict[type[Any], type[Any]] = {

@@ -22,8 +22,9 @@ from tests import streams
 
 pytest.importorskip("models.compiled._native", reason="the extension is not built")
 from benchmarks.parity import assert_parity, counts_of, leds
+from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
 from models.compiled.forest import ARFClassifier
-from models.compiled.trees import HoeffdingAdaptiveTreeClassifier, HoeffdingTreeClassifier
+from models.compiled.trees import HoeffdingTreeClassifier
 
 PAIRS = {
     "tree": (HoeffdingTreeClassifier, tree.HoeffdingTreeClassifier, {}),

@@ -15,8 +15,9 @@ import pytest
 from tests import streams
 
 pytest.importorskip("models.compiled._native", reason="the extension is not built")
+from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
 from models.compiled.forest import ARFClassifier
-from models.compiled.trees import HoeffdingAdaptiveTreeClassifier, HoeffdingTreeClassifier
+from models.compiled.trees import HoeffdingTreeClassifier
 
 MODELS: dict[str, Callable[..., Any]] = {
     "tree": lambda **options: HoeffdingTreeClassifier(grace_period=50, **options),
