@@ -21,6 +21,7 @@ from typing import Any
 
 from river import proba
 
+from models.compiled import AVAILABLE
 from models.errors import CheckpointCorrupt, Refusal
 
 # Names outside River that estimators are made of. `partial` and `deepcopy` are the defaults of
@@ -92,6 +93,11 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         if global_name in _ALLOWED.get(module_name, ()):
             return super().find_class(module_name, global_name)
+        if module_name.startswith("models.compiled.") and not AVAILABLE:
+            raise CheckpointCorrupt(
+                f"has the state of the compiled {global_name}, which is not built here; "
+                "install with a C++ compiler, or rebuild the version from the examples log"
+            )
         if _is_ours_or_rivers(module_name) or module_name in self._trusted_modules:
             found = super().find_class(module_name, global_name)
             # A dotted name can walk from a module to whatever that has imported.

@@ -136,6 +136,9 @@ def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp
         stream_wait_empty=False,
         stream_buffer_maxsize=STREAM_BUFFER_BATCHES,
         ConsumerScheduler=batch_scheduler(settings.worker.batch_records_max),
+        # Faust's own assignor, which standbys need, gives the third worker of four partitions
+        # nothing, since it keeps topics together. Round robin shares lanes out evenly.
+        table_standby_replicas=0,
         store="memory://",
         datadir=datadir,
         topic_allow_declare=False,
@@ -218,6 +221,8 @@ def _connect_lifecycle(app: LaneApp, worker: Worker, outages: Sequence[Outage]) 
         inputs = {topic.full_name(settings.app) for topic in topics.INPUTS}
         assigned = sorted(tp for tp in app.consumer.assignment() if tp.topic in inputs)
         await lanes.open(assigned, lambda: bool(app.consumer_generation_id == generation))
+        if not assigned:
+            lanes.ready = True  # There are more workers than lanes: it stands by.
 
     async def leaving(app: Any, *args: Any, **kwargs: Any) -> None:
         await lanes.close()

@@ -18,7 +18,7 @@ from models.compiled import AVAILABLE
 def compiled_twin(model: Any) -> Any:
     """Give the compiled twin of a River model, in the same state, or the model if it has none.
 
-    Of a longer pipeline, the last steps may have a twin; the steps before are then shared.
+    Of a pipeline, the last steps may have a twin; the steps before are then shared.
 
     Examples
     --------
@@ -29,33 +29,38 @@ def compiled_twin(model: Any) -> Any:
     """
     if not AVAILABLE:
         return model
+    from models.compiled.logistic import ScaledLogisticRegression
+    from models.compiled.naive_bayes import GaussianNB
+
     try:
         if type(model) is naive_bayes.GaussianNB:
-            from models.compiled.naive_bayes import GaussianNB
-
             return GaussianNB.from_river(model)
-        if type(model) is compose.Pipeline and len(model.steps) > 1:
-            return _scaled_logistic(model)
+        if type(model) is not compose.Pipeline:
+            return model
+        *first, (name, last) = model.steps.items()
+        if type(last) is naive_bayes.GaussianNB:
+            return compose.Pipeline(*first, (name, GaussianNB.from_river(last)))
+        *before, scaler = first
+        pair = compose.Pipeline(scaler, (name, last))
+        twin = ScaledLogisticRegression.from_river(pair)
     except ValueError:
         # Something about it is not compiled, and River has it.
-        pass
-    return model
-
-
-def _scaled_logistic(pipeline: compose.Pipeline) -> Any:
-    from models.compiled.logistic import ScaledLogisticRegression
-
-    *before, scaler, regression = pipeline.steps.items()
-    twin = ScaledLogisticRegression.from_river(compose.Pipeline(scaler, regression))
-    return compose.Pipeline(*before, (f"{scaler[0]}|{regression[0]}", twin)) if before else twin
+        return model
+    return compose.Pipeline(*before, (f"{scaler[0]}|{name}", twin)) if before else twin
 
 
 def river_twin(model: Any) -> Any:
     """Give the River model that stands where a model with a compiled twin does, or the model."""
     if type(model) is not compose.Pipeline:
-        return model.to_river() if is_compiled(model) else model
-    *before, (_, last) = model.steps.items()
-    return compose.Pipeline(*before, *last.to_river().steps.items()) if is_compiled(last) else model
+        to_river = getattr(model, "to_river", None)
+        return model if to_river is None else to_river()
+    *before, (name, last) = model.steps.items()
+    stands_for = river_twin(last)
+    if stands_for is last:
+        return model
+    is_pipeline = type(stands_for) is compose.Pipeline
+    steps = stands_for.steps.items() if is_pipeline else [(name, stands_for)]
+    return compose.Pipeline(*before, *steps)
 
 
 def is_compiled(model: Any) -> bool:

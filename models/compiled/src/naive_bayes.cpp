@@ -79,9 +79,8 @@ void NaiveBayes::predict(const int *slots, const double *values, size_t n, doubl
         for (size_t j = 0; j < n; j++) {
             const Gaussian *gaussian =
                 slots[j] < 0 ? nullptr : &gaussians[c][static_cast<size_t>(slots[j])];
-            sum.add(gaussian == nullptr || gaussian->n == 0.0
-                        ? kLogDensityEpsilon
-                        : std::log(kDensityEpsilon + gaussian->density(values[j])));
+            const double density = gaussian == nullptr ? 0.0 : gaussian->density(values[j]);
+            sum.add(density == 0.0 ? kLogDensityEpsilon : std::log(kDensityEpsilon + density));
         }
         const double prior = static_cast<double>(counts[c]) / static_cast<double>(total);
         out[c] = std::log(prior) + sum.get();

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from river import linear_model, preprocessing
+from river import compose, linear_model, naive_bayes, preprocessing
 
-from models import Learner, Task, compiled
+from models import CheckpointCorrupt, Learner, Task, compiled, pickling
 from models.compiled import twins
 from models.compiled.twins import compiled_twin, is_compiled, river_twin
 from models.fused import fuse
@@ -23,7 +23,8 @@ def test_a_version_moves_between_machines(name: str, monkeypatch: pytest.MonkeyP
     moved = new_learner(name, Task.BINARY)
     for start, available in ((0, True), (100, False), (200, True)):
         state = moved.dump()
-        monkeypatch.setattr(twins, "AVAILABLE", available)
+        for module in (twins, pickling):
+            monkeypatch.setattr(module, "AVAILABLE", available)
         moved = Learner.load(state)
         assert moved.is_compiled is available
         moved.absorb(log[start : start + 100], range(start, start + 100))
@@ -48,6 +49,30 @@ def test_steps_get_their_own_names_back() -> None:
     """A user's pipeline may call them anything."""
     named = preprocessing.StandardScaler() | ("judge", linear_model.LogisticRegression())
     assert list(river_twin(compiled_twin(named)).steps) == ["StandardScaler", "judge"]
+
+
+def test_a_twin_at_the_end_of_any_pipeline_is_found() -> None:
+    """What comes before it is kept."""
+    river = preprocessing.MinMaxScaler() | naive_bayes.GaussianNB()
+    twin = compiled_twin(river)
+    assert is_compiled(twin)
+    assert twin["MinMaxScaler"] is river["MinMaxScaler"]
+    back = river_twin(twin)
+    assert type(back["GaussianNB"]) is naive_bayes.GaussianNB
+    assert list(back.steps) == list(river.steps)
+    alone = compose.Pipeline(linear_model.LogisticRegression())
+    assert compiled_twin(alone) is alone
+
+
+def test_a_state_that_only_a_kernel_reads_is_refused_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a sentence that says what to do."""
+    state = pickling.dumps(compiled_twin(naive_bayes.GaussianNB()))
+    assert is_compiled(pickling.loads(state))
+    monkeypatch.setattr(pickling, "AVAILABLE", False)
+    with pytest.raises(CheckpointCorrupt, match="compiled GaussianNB, which is not built here"):
+        pickling.loads(state)
 
 
 def test_what_has_no_twin_is_left_as_it_is() -> None:
