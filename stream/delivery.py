@@ -56,6 +56,7 @@ class Arrivals:
         self._fetches: deque[Fetched] = deque()
         self._arrived = asyncio.Event()
         self._failure: BaseException | None = None
+        self.n_clears = 0
 
     def __len__(self) -> int:
         return len(self._fetches)
@@ -73,10 +74,10 @@ class Arrivals:
     def clear(self) -> None:
         """Forget what was fetched from positions that are no longer those of the lanes."""
         self._fetches.clear()
-        self._arrived.clear()
+        self.n_clears += 1
 
-    async def take(self) -> Fetched | None:
-        """Take the oldest fetch; None if there was none for a second."""
+    async def some(self) -> bool:
+        """Wait until there is a fetch; False if there was none for a second."""
         if not self._fetches and self._failure is None:
             self._arrived.clear()
             with contextlib.suppress(TimeoutError):
@@ -84,7 +85,11 @@ class Arrivals:
                     await self._arrived.wait()
         if self._failure is not None:
             raise self._failure
-        return self._fetches.popleft() if self._fetches else None
+        return bool(self._fetches)
+
+    def take(self) -> Fetched:
+        """Take the oldest fetch."""
+        return self._fetches.popleft()
 
 
 class LaneConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -115,6 +120,7 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         await self.call_thread(self._stop_forwarding)
 
     async def _start_forwarding(self, arrivals: Arrivals) -> None:
+        await self._stop_forwarding()
         self._forwarding = asyncio.create_task(self._forward(arrivals), name="forward")
 
     async def _stop_forwarding(self) -> None:
@@ -129,8 +135,8 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         try:
             while not self.should_stop:
                 # Read without a lock: one more fetch ahead does no harm.
-                while len(arrivals) >= FETCHES_AHEAD_MAX:
-                    await asyncio.sleep(BEHIND_POLL_S)  # noqa: ASYNC110 - the event is on the other loop
+                while len(arrivals) >= FETCHES_AHEAD_MAX:  # noqa: ASYNC110 - emptied on main's loop
+                    await asyncio.sleep(BEHIND_POLL_S)
                 fetched = await consumer.getmany(timeout_ms=int(1000 * STOP_POLL_S))
                 if fetched:
                     on_main_thread(arrivals.add, fetched)
@@ -186,12 +192,15 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
         """Hand what arrives to the agents, for as long as Faust's fetcher service runs."""
         while not (self.should_stop or fetcher.should_stop):
             if not self.flow_active:
-                await self.wait(self.can_resume_flow)
-                continue
-            fetched = await self._arrivals.take()
-            for tp, batch in self.scheduler.iterate(fetched or {}):
-                if not self.flow_active:
-                    break  # A rebalance has begun: all lanes will be sought to their positions.
+                await self.wait(cast(Any, self.can_resume_flow))
+            # Taken only while the flow is on: what arrives after a seek waits for the flow.
+            elif await self._arrivals.some() and self.flow_active:
+                await self._deliver(self._arrivals.take())
+
+    async def _deliver(self, fetched: Fetched) -> None:
+        n_clears = self._arrivals.n_clears
+        for tp, batch in self.scheduler.iterate(fetched):
+            if self._arrivals.n_clears == n_clears:  # Else the lanes were sought meanwhile.
                 await self.callback(self._to_message(ensure_TP(tp), batch))
 
     def hold(self, tp: TP, held: bool) -> None:
