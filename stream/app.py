@@ -24,9 +24,10 @@ from models.stores.base import Store
 from models.stores.redis import RedisStore
 from stream import topics
 from stream.agents import add_agents
-from stream.batching import LaneConsumer, LaneTransport, batch_scheduler
+from stream.batching import batch_scheduler
 from stream.birth import StateLost
 from stream.clients import aiokafka_config, kafka_ssl_context, redis_config
+from stream.delivery import LaneConsumer, LaneTransport
 from stream.http import MonitoringServer
 from stream.lane import RecordsMissing
 from stream.lanes import Lanes
@@ -42,8 +43,9 @@ EXIT_FAILED = 1
 EXIT_FENCED = 4
 EXIT_STATE_LOST = StateLost.exit_status
 METRICS_EVERY_S = 2.0
-STREAM_BUFFER_BATCHES = 8
-"""Batches that Faust may queue for an agent: bounds memory, hides one fetch's latency."""
+STREAM_BUFFER_BATCHES = 4096
+"""Batches that Faust may queue for an agent: never full, since agents only pass them on; what
+bounds memory is that lanes hold their partitions."""
 
 
 class LaneApp(faust.App):  # type: ignore[misc]
