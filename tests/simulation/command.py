@@ -46,14 +46,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog="A seed that fails belongs into tests/simulation/seeds.txt, with what was wrong: "
         "the tests run it first, for good.",
     )
-    parser.add_argument("--seeds", type=_seed_range, default=range(5000), metavar="A..B",
-                        help="from A up to, not including, B; or one seed (default: 0..5000)")  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
-                        help="processes (default: as many as there are cores)")  # fmt: skip
-    parser.add_argument("--crash-everywhere", action="store_true",
-                        help="instead: crash at every step of one run, for three pipelines")  # fmt: skip
-    parser.add_argument("--pipeline", choices=PIPELINES, action="append",
-                        help="with --crash-everywhere: only this one")  # fmt: skip
+    say = parser.add_argument
+    say("--seeds", type=_seed_range, default=range(5000), metavar="A..B",
+        help="from A up to, not including, B; or one seed (default: 0..5000)")  # fmt: skip
+    say("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
+        help="processes (default: as many as there are cores)")  # fmt: skip
+    say("--crash-everywhere", action="store_true",
+        help="instead: crash at every step of one run, for three pipelines")  # fmt: skip
+    say("--pipeline", choices=PIPELINES, action="append",
+        help="with --crash-everywhere: only this one")  # fmt: skip
     return parser.parse_args(arguments)
 
 
@@ -134,7 +135,7 @@ def _run_seeds(seeds: tuple[int, ...]) -> Result:
     for seed in seeds:
         try:
             reached.update(run_seed(seed))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the seed is told
+        except Exception as error:
             violations.append((str(seed), _told(error)))
     return Result(len(seeds), reached, violations)
 
@@ -148,7 +149,7 @@ def _crash_at(pipeline: str, undisturbed: dict[str, Any], steps: tuple[int, ...]
             different = [what for what in undisturbed if recovered[what] != undisturbed[what]]
             if different:
                 violations.append((str(step), f"other {', '.join(different)}"))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the step is told
+        except Exception as error:
             violations.append((str(step), _told(error)))
     return Result(len(steps), Counter(), violations)
 
