@@ -186,6 +186,8 @@ class MemoryStore:
         return 0, None
 
     def _claim(self, lane: str, new: NewClaim, batch: set[int], corrections: bool) -> Claimed:
+        if self._settled(lane, new.offset):
+            return Claimed(None, Verdict.DUPLICATE)  # It was given up, and comes late.
         generation, record = self._find(new.event_id)
         if record is None and new.own_time is None:
             return Claimed(None, Verdict.NO_EVENT)

@@ -31,7 +31,7 @@ JOIN_REASONS = {"unknown_event", "expired", "duplicate_label", "correction_refus
 @pytest.fixture(scope="module")
 def world() -> World:
     """A run with corrections, own features, negatives, expired and unknown labels, bad records."""
-    return simulate(4)
+    return simulate(9)
 
 
 def evidence(world: World, doctor: Callable[[Topics], None] = lambda topics: None) -> Evidence:
@@ -147,7 +147,7 @@ def wrong_prediction(topics: Topics) -> None:
     examples = topics["examples"]
     i = next(i for i, r in enumerate(examples) if b'"origin":"labels' in (r.value or b"")
              and json.loads(r.value or b"")["score"] is not None)  # fmt: skip
-    examples[i] = changed(examples[i], score=0.5)
+    examples[i] = changed(examples[i], score=0.123)
 
 
 DOCTORED: Mapping[str, Callable[[Topics], None]] = {
