@@ -108,9 +108,7 @@ class MemoryStore:
 
         For worlds with a network in between: that is what a client does that has no answer.
         """
-        return self._numbered(
-            lease, lambda: self._commit(lease.lane, position, changes, watermark)
-        )
+        return self._numbered(lease, lambda: self._commit(lease.lane, position, changes, watermark))
 
     def _numbered(self, lease: Lease, write: Callable[[], None]) -> Attempt:
         of = (lease.lane, lease.epoch)
