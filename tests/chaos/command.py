@@ -31,13 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
         run.go(options.minutes * 60.0)
         judgement = judge(settings, gather(settings))
         violations = [*workers.violations, *run.violations, *judgement.violations]
-        _report(run.done, workers.ended, judgement)
+        _report(run.done, workers, judgement)
     for violation in violations:
         print(f"VIOLATION: {violation}")
     if violations:
         print(f"{len(violations)} violations; what the workers logged is in {folder}")
         return 1
-    shutil.rmtree(folder, ignore_errors=True)
+    if options.keep_logs:
+        print(f"what the workers logged is in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
     print("0 violations")
     return 0
 
@@ -53,6 +56,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=3, help="at the beginning (default: 3)")
     parser.add_argument("--partitions", type=int, default=4, help="of the topics (default: 4)")
     parser.add_argument("--rate", type=float, default=150.0, help="events a second (default: 150)")
+    parser.add_argument("--keep-logs", action="store_true", help="even if nothing is violated")
     return parser.parse_args(arguments)
 
 
@@ -85,14 +89,16 @@ def _create_topics(settings: Settings) -> None:
     create_topics(settings)
 
 
-def _report(done: Counter[Kind], ended: Counter[int], judgement: Judgement) -> None:
+def _report(done: Counter[Kind], workers: Supervisor, judgement: Judgement) -> None:
     sys.stdout.write("\nfaults\n")
     for kind in Kind:
         _line(kind.value, done[kind])
     _line("kills in all", sum(done[kind] for kind in KILLS))
     print("workers that ended, by status")
-    for status, n in sorted(ended.items()):
+    for status, n in sorted(workers.ended.items()):
         _line(str(status), n)
+    for failure in workers.failures:
+        print(f"    {failure}")
     balance = judgement.balance
     sides = {
         "events": balance.events,

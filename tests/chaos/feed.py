@@ -46,8 +46,9 @@ def payments(rng: random.Random, first: float, rate: float) -> Iterator[list[Fed
 def _payment(rng: random.Random, n: int, t: float) -> Iterator[Fed]:
     amount, abroad = round(rng.uniform(1, 500), 2), round(rng.gauss(0, 1), 3)
     features = {"amount": amount, "hour": rng.randrange(24), "abroad": abroad}
-    event = {"id": f"p{n}", "t": t, "card": f"c{rng.randrange(200)}", **features}
-    key = event["card"].encode()
+    card = f"c{rng.randrange(200)}"
+    event = {"id": f"p{n}", "t": t, "card": card, **features}
+    key = card.encode()
     yield Fed(t, "events", _json(event), key)
     if rng.random() < 0.01:  # The producer sends it twice.
         yield Fed(t + rng.uniform(0, 5), "events", _json(event), key)

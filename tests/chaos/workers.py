@@ -33,6 +33,13 @@ class WorkerProcess:
                 stderr=log,
             )
 
+    @property
+    def last_words(self) -> str:
+        """Why it ended: the last serious line of its log, else the last line."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        serious = [line for line in lines if "CRITICAL" in line or "Error" in line]
+        return (serious or lines or ["nothing"])[-1][:300]
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, by pid."""
         self.process.send_signal(number)
@@ -53,6 +60,7 @@ class Supervisor:
         self._n_started = 0
         self.ended: Counter[int] = Counter()
         self.violations: list[str] = []
+        self.failures: list[str] = []
         self.workers = [self._start() for _ in range(n)]
         self._leaving: list[WorkerProcess] = []
 
@@ -74,10 +82,13 @@ class Supervisor:
 
     def _note(self, worker: WorkerProcess, status: int) -> None:
         self.ended[status] += 1
+        if status in MAY_END_WITH:
+            self.failures.append(f"status {status}: {worker.last_words}")
         allowed = MAY_END_WITH | {-signal.SIGKILL} | ({0} if worker.stopping else set())
         if status not in allowed:
-            last = worker.log.read_text(errors="replace")[-500:]
-            self.violations.append(f"a worker ended with status {status} ({worker.log}): {last}")
+            self.violations.append(
+                f"a worker ended with status {status} ({worker.log}): {worker.last_words}"
+            )
 
     def pick(self, rng: random.Random) -> WorkerProcess | None:
         """Choose a worker that runs and is not paused."""

@@ -20,7 +20,7 @@ FAULTS = Faults(
     kafka_outage=0.002,
     clock_jump=0.002,
     redelivery=0.1,
-    lost_answer=0.01,
+    lost_answer=0.02,
     slow_store=0.01,
     unacknowledged=0.05,
 )

@@ -99,8 +99,11 @@ class Network:
             self._reached["slow store"] += 1
             await self._clock.sleep(self._rng.uniform(0.1, 3.0))
         if faults.lost_answer and self._rng.random() < faults.lost_answer:
-            await call()
+            if self._rng.random() < 0.5:
+                await call()
             self._reached["answer lost"] += 1
+            # Or it was the question that did not arrive, not yet.
+            self._send_late(what, acquired, call)
             raise StoreUnavailable("Redis: the answer was lost")
         result = await call()
         await yield_point()
@@ -108,13 +111,16 @@ class Network:
 
     def _miss(self, what: str, acquired: str, call: Callable[[], Awaitable[Any]]) -> None:
         # Refused, or on its way for longer than anybody waits.
+        self._send_late(what, acquired, call)
+        raise StoreUnavailable("Redis: connection refused")
+
+    def _send_late(self, what: str, acquired: str, call: Callable[[], Awaitable[Any]]) -> None:
         if self._rng.random() < 0.3:
             self._late.append((what, lambda: self._happen_late(acquired, call)))
-        raise StoreUnavailable("Redis: connection refused")
 
     def _happen_late(self, acquired: str, call: Callable[[], Awaitable[Any]]) -> None:
         self.robbed.add(acquired)
-        finish(call())
+        finish(_awaited(call))
 
     async def ask_kafka(self, messages: Sequence[Message]) -> None:
         """Append messages, one at a time: a crash, or an outage, may leave a prefix behind."""
@@ -136,8 +142,16 @@ class Network:
     def _fail(self, rest: Sequence[Message]) -> None:
         self._reached["not acknowledged"] += 1
         if rest and self._rng.random() < 0.3:
-            self._late.append(("publish", lambda: [self._log.append(*m) for m in rest]))
+            self._late.append(("publish", lambda: self._take(rest)))
         raise PublishFailed("Kafka did not take the records: request timed out")
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._log.append(*message)
+
+
+async def _awaited(call: Callable[[], Awaitable[Any]]) -> Any:
+    return await call()
 
 
 class SimOutbox:

@@ -36,6 +36,9 @@ from tests.simulation.ports import (
 Key = tuple[str, int]
 """A lane: topic and partition."""
 
+QUIET_S = 50.0
+"""After so long without progress there will be none: longer than any grace and any delay."""
+
 CLOSE_S = 5.0
 """As long may a lane take to finish its batch, when it is taken away."""
 
@@ -140,7 +143,8 @@ class World:
         self.workers = [SimWorker(self) for _ in range(n_workers)]
         self.owner: dict[Key, int] = {}
         self._zombies: list[SimWorker] = []
-        for key in self._lane_keys():
+        self._keys = sorted(self._lane_keys())
+        for key in self._keys:
             self._give(key, self.rng.randrange(n_workers))
 
     def _lane_keys(self) -> list[Key]:
@@ -176,12 +180,13 @@ class World:
         """Go on without faults until nothing moves any more, then let graces run out."""
         self.faults = Faults()
         self.network.mend()
-        quiet = 0
-        while quiet < 200 * len(self.owner):
-            before = self.progress()
-            self._turn(self.faults)
-            self.clock.advance(0.05)
-            quiet = 0 if self.progress() != before else quiet + 1
+        quiet_s = 0.0
+        while quiet_s < QUIET_S:
+            before, began = self.progress(), self.clock.now()
+            for _ in range(4 * len(self.owner)):
+                self._turn(self.faults)
+                self.clock.advance(0.1)
+            quiet_s = 0.0 if self.progress() != before else quiet_s + self.clock.now() - began
 
     def progress(self) -> tuple[Any, ...]:
         """Give what changes while anything moves."""
@@ -211,7 +216,7 @@ class World:
         self._check_positions()
 
     def _go_on(self) -> None:
-        if self.rng.random() < 0.02:
+        if self.rng.random() < 0.01:
             self.network.deliver_late()
         if self._zombies and self.rng.random() < 0.2:
             self._advance_zombie()
@@ -223,7 +228,7 @@ class World:
         return self.rng.randrange(len(self.workers))
 
     def _any_lane(self) -> Key:
-        return self.rng.choice(sorted(self.owner))
+        return self.rng.choice(self._keys)
 
     def _some_seconds(self) -> float:
         return self.rng.choice([0.2, 2.0, 10.0])
