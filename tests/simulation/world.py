@@ -277,15 +277,14 @@ class World:
         self._give(key, self._any_worker())
 
     def _leave_zombie(self, old: SimWorker, key: Key) -> None:
-        zombie = SimWorker.__new__(SimWorker)
-        zombie.world, zombie.worker, zombie.lanes = self, old.worker, {}
-        # What was opening goes on to: the zombie's own dictionary is where it would put the lane.
-        zombie.running = {key: old.running.pop(key)}
+        step = old.running.pop(key)
         lane = old.lanes.pop(key, None)
-        if lane is None:
-            zombie.running.pop(key).close()
+        if lane is None:  # Not open yet. An acquisition that comes late is the network's affair.
+            step.close()
             return
-        zombie.lanes[key] = lane
+        zombie = SimWorker.__new__(SimWorker)
+        zombie.world, zombie.worker = self, old.worker
+        zombie.lanes, zombie.running = {key: lane}, {key: step}
         old.worker.forget_lane(lane)
         self._zombies.append(zombie)
         self.reached["zombie"] += 1
