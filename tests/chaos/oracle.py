@@ -87,6 +87,10 @@ class _Judge:
             decode_example(record.value or b"") for record in self._topic(EXAMPLES.name)
         ]
 
+        self._truths: dict[str, set[object]] = defaultdict(set)
+        for example in self._examples:
+            self._truths[example.event_id].add(example.label)
+
     def judge(self) -> Judgement:
         self._read_letters()
         self._one_decision_an_event()
@@ -224,11 +228,10 @@ class _Judge:
             decision is not None
             and said[self._settings.label.time] - decision.event_time > self._settings.join.ttl
         )
-        labels = {e.label for e in self._examples if e.event_id == event_id}
         right = {
             "unknown_event": decision is None,
             "expired": late,
-            "duplicate_label": bool(said[self._settings.label.value]) in labels,
+            "duplicate_label": bool(said[self._settings.label.value]) in self._truths[event_id],
             "correction_refused": self._settings.label.corrections == "refuse",
         }
         if not right[letter.reason]:

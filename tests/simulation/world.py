@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from models.errors import CheckpointConflict, StoreUnavailable
-from models.stores.base import Store
 from models.stores.memory import MemoryStore
 from models.types import Example
 from stream import topics
@@ -56,7 +55,7 @@ class SimWorker:
             network.outage(server, away, self.clock.now)
             for server, away in (("Redis", StoreUnavailable), ("Kafka", PublishFailed))
         )
-        store: Store = SimStore(world.store, network, redis)  # type: ignore[assignment]
+        store: Any = SimStore(world.store, network, redis)
         self.worker = Worker(
             world.settings,
             store=store,
@@ -104,7 +103,7 @@ class SimWorker:
     async def step(self, key: Key) -> bool:
         """Deliver what is next for a lane, sometimes again, and let it take a batch."""
         lane = self.lanes[key]
-        records = self.world.log.records[key]
+        records: list[Any] = self.world.log.records[key]
         first = lane.position
         if self.world.rng.random() < self.world.faults.redelivery:
             first = max(0, first - self.world.rng.randrange(1, 4))
@@ -171,7 +170,7 @@ class World:
                 topic, partition, value = left.pop()
                 self.log.append(topic, partition, None, value)
                 self.clock.advance(seconds_a_record)
-        for _ in range(60 * len(self.owner)):  # What comes after the last record has faults too.
+        for _ in range(150 * len(self.owner)):  # What comes after the last record has faults too.
             self._turn(self.faults)
             self.clock.advance(0.05)
         self.settle()
@@ -197,7 +196,7 @@ class World:
 
     def _turn(self, faults: Faults) -> None:
         draw = self.rng.random()
-        for happen, probability in (
+        ways: tuple[tuple[Callable[[], None], float], ...] = (
             (lambda: self.crash(self._any_worker()), faults.crash),
             (lambda: self.hand_over(self._any_lane(), leave_zombie=False), faults.handover),
             (lambda: self.hand_over(self._any_lane(), leave_zombie=True), faults.zombie),
@@ -206,7 +205,8 @@ class World:
             (lambda: self.network.interrupt("Redis", self._some_seconds()), faults.store_outage),
             (lambda: self.network.interrupt("Kafka", self._some_seconds()), faults.kafka_outage),
             (self._clock_jump, faults.clock_jump),
-        ):
+        )
+        for happen, probability in ways:
             if draw < probability:
                 happen()
                 break
