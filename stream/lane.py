@@ -151,12 +151,16 @@ class Lane:
         self._arrived.set()
         try:
             async with asyncio.timeout(timeout), self._busy:
-                outcome = self.handler.final(self._clock.now())
-                if outcome is not None:
-                    await self._commit((), outcome)
+                await self.save()
         except (TimeoutError, CheckpointConflict):
             pass  # The next owner starts from the last commit, which is always good.
         self.handler.close()
+
+    async def save(self) -> None:
+        """Commit what the handler leaves to the lane's next owner; awaits ports only."""
+        outcome = self.handler.final(self._clock.now())
+        if outcome is not None:
+            await self._commit((), outcome)
 
     def _take(self) -> Sequence[Record]:
         """Take what has been delivered, up to a batch; never waits to fill one."""

@@ -203,7 +203,8 @@ class PendingStore(Protocol):
         The first label of an event is revision 1. One that says something else is the next
         revision (without `corrections`: refused), but only once the revision before is in the
         examples log: so the log has them in the order of the claims. A verdict stands: whoever
-        claims again for the same label, after a crash, gets it again.
+        claims again for the same label, after a crash, gets it again. Once its lane has committed
+        the label, a claim for it changes nothing: it was given up, and comes late.
         """
         ...
 

@@ -74,7 +74,13 @@ local function decide(key, id, offset, truth, how)
   return verdict == 'R' and 'R' .. before or verdict
 end
 
+-- A claim that was given up and comes late, after its label has been settled, has had its say.
+local position = tonumber(redis.call('HGET', KEYS[1], 'position') or 0)
+
 local function claim(id, offset, truth, least, own)
+  if tonumber(offset) < position and redis.call('HEXISTS', KEYS[1], 's:' .. offset) == 0 then
+    return false, 'D'
+  end
   local key = false
   for _, g in ipairs(owns) do
     if redis.call('HEXISTS', prefix .. 'own:' .. g, id) == 1 then key = prefix .. 'own:' .. g end

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
 from models.stores.base import (
@@ -23,6 +24,8 @@ from models.stores.base import (
     generation_end,
     generation_of,
 )
+
+Attempt: TypeAlias = Callable[[], Awaitable[None]]
 
 _REVISIONS = (Verdict.JOINED, Verdict.OWN_FEATURES)
 
@@ -42,6 +45,8 @@ class MemoryStore:
     def __init__(self, *, ttl: float) -> None:
         self._ttl = ttl
         self._epochs: dict[str, int] = {}
+        self._n_commits: dict[tuple[str, int], int] = {}
+        self._n_prepared: dict[tuple[str, int], int] = {}
         self._positions: dict[str, int] = {}
         self._states: dict[str, dict[str, bytes]] = {}
         self._watermarks: dict[str, float] = {}
@@ -69,7 +74,7 @@ class MemoryStore:
         """Drop everything but the versions, the birth record first."""
         self._birth = None
         self._epochs = dict.fromkeys(lanes, epoch)
-        positions_and_state = self._positions, self._states, self._watermarks
+        positions_and_state = self._positions, self._states, self._watermarks, self._n_commits
         events = self._pending, self._claims, self._own_claims, self._silent
         for forgotten in (*positions_and_state, *events, self._fields):
             forgotten.clear()
@@ -91,16 +96,52 @@ class MemoryStore:
         watermark: float | None = None,
     ) -> None:
         """Write position, changed state (None deletes) and watermark, all or nothing."""
-        self._check(lease)
-        self._positions[lease.lane] = position
-        state = self._states[lease.lane]
+        await self.prepare_commit(lease, position, changes, watermark)()
+
+    def prepare_commit(
+        self,
+        lease: Lease,
+        position: int,
+        changes: Mapping[str, bytes | None],
+        watermark: float | None = None,
+    ) -> Attempt:
+        """Number a commit and give the attempt at it, which may be made twice, and late.
+
+        For worlds with a network in between: that is what a client does that has no answer.
+        """
+        return self._numbered(lease, lambda: self._commit(lease.lane, position, changes, watermark))
+
+    def _numbered(self, lease: Lease, write: Callable[[], None]) -> Attempt:
+        of = (lease.lane, lease.epoch)
+        number = self._n_prepared[of] = self._n_prepared.get(of, 0) + 1
+
+        async def attempt() -> None:
+            self._check(lease)
+            n_commits = self._n_commits.get(of, 0)
+            if number > n_commits + 1:
+                raise CheckpointLost(f"the store no longer has the last commit of {lease.lane}")
+            if number == n_commits + 1:
+                self._n_commits[of] = number
+                write()
+
+        return attempt
+
+    def _commit(
+        self,
+        lane: str,
+        position: int,
+        changes: Mapping[str, bytes | None],
+        watermark: float | None,
+    ) -> None:
+        self._positions[lane] = position
+        state = self._states[lane]
         for key, value in changes.items():
             if value is None:
                 state.pop(key, None)
             else:
                 state[key] = value
         if watermark is not None:
-            self._watermarks[lease.lane] = watermark
+            self._watermarks[lane] = watermark
 
     async def rest(self, lease: Lease) -> None:
         """Say that the lane is idle: until its next commit it holds no watermark back."""
@@ -150,6 +191,8 @@ class MemoryStore:
         return 0, None
 
     def _claim(self, lane: str, new: NewClaim, batch: set[int], corrections: bool) -> Claimed:
+        if self._settled(lane, new.offset):
+            return Claimed(None, Verdict.DUPLICATE)  # It was given up, and comes late.
         generation, record = self._find(new.event_id)
         if record is None and new.own_time is None:
             return Claimed(None, Verdict.NO_EVENT)
@@ -296,12 +339,38 @@ class MemoryStore:
         replace: bool = False,
     ) -> None:
         """Store a version and commit the lane's position with it, all or nothing."""
-        self._check(lease)
-        self._positions[lease.lane] = position
-        self._states[lease.lane]["version"] = version_id.encode()
+        await self.prepare_cut(lease, position, version_id, meta, blob, keep, replace)()
+
+    def prepare_cut(
+        self,
+        lease: Lease,
+        position: int,
+        version_id: str,
+        meta: bytes,
+        blob: bytes,
+        keep: int,
+        replace: bool = False,
+    ) -> Attempt:
+        """Number a cut and give the attempt at it; see `prepare_commit`."""
+        content = meta, blob
+        return self._numbered(
+            lease, lambda: self._cut(lease.lane, position, version_id, content, keep, replace)
+        )
+
+    def _cut(
+        self,
+        lane: str,
+        position: int,
+        version_id: str,
+        content: tuple[bytes, bytes],
+        keep: int,
+        replace: bool,
+    ) -> None:
+        self._positions[lane] = position
+        self._states[lane]["version"] = version_id.encode()
         if replace:
             self._versions.pop(version_id, None)
-        self._versions.setdefault(version_id, (meta, blob))
+        self._versions.setdefault(version_id, content)
         self._newest = version_id
         for extra in list(self._versions)[:-keep]:
             del self._versions[extra]

@@ -149,7 +149,7 @@ def test_a_correction_is_the_next_revision_and_a_repeat_is_none(run: Any) -> Non
                     found = await one(store, lane, label("a", offset, truth))
                     assert (found.verdict, found.revision) == verdict
                 offset += 1
-        assert (await one(store, lane, label("nobody"))).verdict is Verdict.NO_EVENT
+        assert (await one(store, lane, label("nobody", offset))).verdict is Verdict.NO_EVENT
 
     run(body)
 
@@ -501,7 +501,7 @@ def test_generations_expire_once_every_active_lane_has_passed_them(run: Any) -> 
         assert await store.expire(TTL) == 0, "the label lane has committed nothing yet"
         await store.commit(labels, 2, {}, 95.0)
         assert await store.expire(TTL) == 1
-        found = (await store.claim(labels, [label("old"), label("new", 1)])).found
+        found = (await store.claim(labels, [label("old", 2), label("new", 3)])).found
         assert bodies([answer.record for answer in found]) == [None, b"n"]
         assert await store.expire(TTL) == 0
 
