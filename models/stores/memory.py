@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
@@ -24,19 +23,9 @@ from models.stores.base import (
     generation_end,
     generation_of,
 )
+from models.stores.memory_claims import Claim
 
 Attempt: TypeAlias = Callable[[], Awaitable[None]]
-
-_REVISIONS = (Verdict.JOINED, Verdict.OWN_FEATURES)
-
-
-@dataclass(slots=True)
-class _Claim:
-    # The truth is None while only silence has spoken. Entries are verdicts in flight, by the lane
-    # and offset that got them.
-    revision: int
-    truth: str | None
-    entries: dict[tuple[str, int], tuple[Verdict, int]] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -51,8 +40,8 @@ class MemoryStore:
         self._states: dict[str, dict[str, bytes]] = {}
         self._watermarks: dict[str, float] = {}
         self._pending: dict[int, dict[str, bytes]] = {}
-        self._claims: dict[int, dict[str, _Claim]] = {}
-        self._own_claims: dict[int, dict[str, _Claim]] = {}
+        self._claims: dict[int, dict[str, Claim]] = {}
+        self._own_claims: dict[int, dict[str, Claim]] = {}
         self._silent: dict[str, deque[tuple[float, int, int, str]]] = {}
         self._mark_at_rest = -math.inf
         self._versions: dict[str, tuple[bytes, bytes]] = {}
@@ -208,40 +197,12 @@ class MemoryStore:
         assert place is not None
         claim = place.get(new.event_id)
         if claim is None:
-            place[new.event_id] = _Claim(1, new.truth, {(lane, new.offset): (how, 1)})
+            place[new.event_id] = Claim(1, new.truth, {(lane, new.offset): (how, 1)})
             return Claimed(record, how, 1)
-        verdict, revision = self._revise(claim, lane, new, how, batch, corrections)
+        mine = lane, new.offset
+        verdict, revision = claim.revise(mine, new, how, batch, corrections, self._settled)
         before = (claim.truth or "") if verdict is Verdict.REFUSED else ""
         return Claimed(record, verdict, revision, before)
-
-    def _revise(
-        self,
-        claim: _Claim,
-        lane: str,
-        new: NewClaim,
-        how: Verdict,
-        batch: set[int],
-        corrections: bool,
-    ) -> tuple[Verdict, int]:
-        mine = (lane, new.offset)
-        if mine in claim.entries:
-            return claim.entries[mine]
-        kept = {entry: v for entry, v in claim.entries.items() if not self._settled(*entry)}
-        if claim.truth == new.truth:
-            verdict = (Verdict.DUPLICATE, 0)
-        elif claim.truth is not None and not corrections:
-            verdict = (Verdict.REFUSED, 0)
-        elif any(
-            made in _REVISIONS and not (whose == lane and offset in batch)
-            for (whose, offset), (made, _) in kept.items()
-        ):
-            return Verdict.BLOCKED, 0
-        else:
-            claim.revision += 1
-            claim.truth = new.truth
-            verdict = (how, claim.revision)
-        claim.entries = {**kept, mine: verdict}
-        return verdict
 
     def _settled(self, lane: str, offset: int) -> bool:
         state = self._states.get(lane, {})
@@ -260,7 +221,7 @@ class MemoryStore:
             elif place is None:
                 own_generation = generation_of(claim.event_time, self._ttl)
                 place = self._own_claims.setdefault(own_generation, {})
-            place[claim.event_id] = _Claim(claim.revision, claim.truth)
+            place[claim.event_id] = Claim(claim.revision, claim.truth)
 
     async def sweep_silent(self, lease: Lease, negative_after: float, limit: int) -> Swept:
         """Claim for silence the next of the lane's queued events that nobody labelled in time."""
@@ -279,7 +240,7 @@ class MemoryStore:
             if not any(event_id in rows for rows in self._own_claims.values()):
                 mine = {(lease.lane, offset): (Verdict.JOINED, 1)}
                 claims = self._claims.setdefault(generation, {})
-                claim = claims.setdefault(event_id, _Claim(1, None, mine))
+                claim = claims.setdefault(event_id, Claim(1, None, mine))
                 if (lease.lane, offset) in claim.entries:
                     silent.append((event_id, self._pending[generation][event_id]))
             last = offset + 1
