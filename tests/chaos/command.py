@@ -12,7 +12,9 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
+from stream.cli.topics import admin_client, create_topics
 from stream.settings import Settings
+from stream.topics import EVENTS, LABELS
 from tests.chaos.evidence import gather
 from tests.chaos.feed import Feeder
 from tests.chaos.oracle import Judgement, judge
@@ -74,18 +76,25 @@ def _set_up(
         "DRIFTLINE_REDIS__URL": redis.url,
     }
     settings = settings_of(environment)
+    _create_topics(settings)
     workers = Supervisor(folder, environment, options.workers)
     stack.callback(workers.close)
     # Two generators: what is fed does not depend on who was hit.
     fed, hit = random.Random(options.seed), random.Random(f"faults of {options.seed}")
-    _create_topics(settings)
     feeder = Feeder(kafka.bootstrap, settings.app, fed, options.rate)
     return Run(settings, kafka, redis, workers, feeder, hit), workers, settings
 
 
 def _create_topics(settings: Settings) -> None:
-    from stream.cli.topics import create_topics
-
+    """Create the inputs with the broker's time: when an event came is what its label waited for."""
+    with admin_client(settings) as admin:
+        for topic in (EVENTS, LABELS):
+            options = {
+                "num_partitions": settings.kafka.partitions,
+                "replication_factor": 1,
+                "configs": {**topic.config(), "message.timestamp.type": "LogAppendTime"},
+            }
+            admin.create_topics({topic.full_name(settings.app): options}, wait_for_metadata=True)
     create_topics(settings)
 
 

@@ -39,6 +39,7 @@ class Placed(Protocol):
 
     partition: int
     offset: int
+    timestamp: int
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
@@ -229,13 +230,19 @@ class _Judge:
             and said[self._settings.label.time] - decision.event_time > self._settings.join.ttl
         )
         right = {
-            "unknown_event": decision is None,
+            "unknown_event": decision is None or self._came_too_late(decision, record),
             "expired": late,
             "duplicate_label": bool(said[self._settings.label.value]) in self._truths[event_id],
             "correction_refused": self._settings.label.corrections == "refuse",
         }
         if not right[letter.reason]:
             self._wrong("a label was refused for a wrong reason", (origin, letter.reason, event_id))
+
+    def _came_too_late(self, decision: Decision, label: Placed) -> bool:
+        # By the broker's time: producers hold back what an outage kept them from sending.
+        event = self._events.get((decision.partition, decision.offset))
+        grace_ms = 1000 * self._settings.join.early_grace
+        return event is not None and event.timestamp - label.timestamp >= grace_ms
 
     def _revisions_in_order(self) -> None:
         first: dict[tuple[str, int], tuple[str, int]] = {}

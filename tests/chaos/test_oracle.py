@@ -19,6 +19,7 @@ class Record(NamedTuple):
 
     partition: int
     offset: int
+    timestamp: int
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
@@ -39,7 +40,7 @@ def evidence(world: World, doctor: Callable[[Topics], None] = lambda topics: Non
     topics: Topics = {}
     for (name, partition), records in world.log.records.items():
         topics.setdefault(name, []).extend(
-            Record(partition, r.offset, r.key, r.value) for r in records
+            Record(partition, r.offset, r.timestamp, r.key, r.value) for r in records
         )
     for letter in [json.loads(record.value or b"") for record in topics["dead-letters"]]:
         name, reason = letter["topic"].partition(".")[2], letter["reason"]

@@ -84,7 +84,9 @@ class Supervisor:
         self.ended[status] += 1
         if status in MAY_END_WITH:
             self.failures.append(f"status {status}: {worker.last_words}")
-        allowed = MAY_END_WITH | {-signal.SIGKILL} | ({0} if worker.stopping else set())
+        # One that is told to stop before it has begun just ends.
+        when_told = {0, -signal.SIGTERM} if worker.stopping else set()
+        allowed = MAY_END_WITH | {-signal.SIGKILL} | when_told
         if status not in allowed:
             self.violations.append(
                 f"a worker ended with status {status} ({worker.log}): {worker.last_words}"
