@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, cast
@@ -86,7 +87,7 @@ def build_app(
         is the recovery path and a half-stopped worker would stall its partitions.
     """
     redis_outage, kafka_outage = (
-        Outage(server, away, now=clock.now, sleep=asyncio.sleep, random=random)
+        Outage(server, away, now=time.monotonic, sleep=asyncio.sleep, random=random)
         for server, away in (("Redis", StoreUnavailable), ("Kafka", PublishFailed))
     )
     store = _redis_store(settings, redis_outage)
