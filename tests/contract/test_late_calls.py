@@ -77,7 +77,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Body], None]:
 
 
 def pending(event_id: str, event_time: float, offset: int = 0) -> NewPending:
-    return NewPending(event_id, event_time, RECORD_HEAD.pack(event_time, offset) + b"r")
+    return NewPending(event_id, event_time, RECORD_HEAD.pack(event_time, offset, 0) + b"r")
 
 
 def label(event_id: str, offset: int, truth: str, own_time: float | None = None) -> NewClaim:
