@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
 from models.stores.base import (
     GENERATIONS_PER_TTL,
+    NO_CHANGES,
     RECORD_HEAD,
     SWEPT,
     Claimed,
@@ -274,11 +275,10 @@ class MemoryStore:
         blob: bytes,
         keep: int,
         replace: bool = False,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
     ) -> None:
-        """Store a version and commit the lane's position with it, all or nothing."""
-        self._check(lease)
-        self._positions[lease.lane] = position
-        self._states[lease.lane]["version"] = version_id.encode()
+        """Store a version; commit the lane's position and state with it, all or nothing."""
+        await self.commit(lease, position, {**changes, "version": version_id.encode()})
         if replace:
             self._versions.pop(version_id, None)
         self._versions.setdefault(version_id, (meta, blob))

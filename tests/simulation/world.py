@@ -15,6 +15,7 @@ from types import coroutine
 from typing import Any, NamedTuple
 
 from models.errors import CheckpointConflict
+from models.lineage import Lineage
 from models.stores.base import Store
 from models.stores.memory import MemoryStore
 from models.types import Example
@@ -89,6 +90,26 @@ class SimOutbox:
             await yield_point()
 
 
+class SimLogs:
+    """Reads the log beside the lanes."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def end(self, topic: str, partition: int) -> int:
+        await yield_point()
+        return len(self._log.records[topic, partition])
+
+    async def read(
+        self, topic: str, partition: int, position: int, limit: int
+    ) -> Sequence[LogRecord]:
+        await yield_point()
+        return self._log.records[topic, partition][position : position + limit]
+
+    async def release(self, topic: str, partition: int) -> None:
+        await yield_point()
+
+
 class SimStore:
     """A memory store whose every call can be interrupted before and after it takes effect."""
 
@@ -120,6 +141,7 @@ class SimWorker:
             store=store,
             outbox=SimOutbox(world.log),
             clock=world.clock,
+            logs=SimLogs(world.log),
             highwater=lambda topic, partition: len(world.log.records[_short(topic), partition]),
             pause=lambda topic, partition, paused: None,
             in_background=_at_once,
@@ -305,6 +327,11 @@ class World:
         """The live learner."""
         key = (topics.EXAMPLES.name, 0)
         return self.workers[self.owner[key]].lanes[key].handler.learner  # type: ignore[attr-defined]
+
+    def lineage(self) -> Lineage:
+        """How the live learner came to be."""
+        key = (topics.EXAMPLES.name, 0)
+        return self.workers[self.owner[key]].lanes[key].handler.lineage  # type: ignore[attr-defined, no-any-return]
 
     def examples(self) -> list[Example]:
         """The examples log, as it is."""
