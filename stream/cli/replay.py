@@ -72,13 +72,10 @@ def replay(
     """
     from models.lineage import parse_id
     from stream.cli.store import ask_store
-    from stream.cli.versions import check_free
     from stream.learners import new_learner
 
     settings = load(config)
-    _check_options(version, to_position, store=store)
-    if file is not None:
-        check_free(file, "choose another name")
+    _check_options(version, to_position, file, store=store)
     verdict: Verdict | None = None
     if version is not None:
         verdict = ask_store(settings, lambda redis: _examine(redis, settings, version))
@@ -102,11 +99,17 @@ def replay(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _check_options(version: str | None, to_position: int | None, *, store: bool) -> None:
+def _check_options(
+    version: str | None, to_position: int | None, file: Path | None, *, store: bool
+) -> None:
+    from stream.cli.versions import check_free
+
     if version is not None and to_position is not None:
         raise CommandError("--version has a position of its own: leave --to-position out")
     if store and version is None:
         raise CommandError("--store needs --version: the one to replace if it does not verify")
+    if file is not None:
+        check_free(file, "choose another name")
 
 
 async def _examine(store: RedisStore, settings: Settings, version: str) -> Verdict:
@@ -117,15 +120,20 @@ async def _examine(store: RedisStore, settings: Settings, version: str) -> Verdi
 
 def _segments(verdict: Verdict | None) -> tuple[Segment, ...]:
     """Give the course that led to a version: one of the first lineage is a fold from the start."""
+    from models.errors import Refusal
     from models.lineage import parse_id
 
     if verdict is None or parse_id(verdict.version_id)[0] == 1:
         return ()
-    if verdict.meta is None:
+    proven = verdict.refusal is None or verdict.refusal.reason in (
+        Refusal.LIBRARIES,
+        Refusal.FORBIDDEN,
+    )
+    if verdict.meta is None or not proven:
         raise CommandError(
-            f"{verdict.version_id} came by a command, and what it was folded from is said by its "
-            "metadata alone, which can't be read. Rebuild the version before it, and give the "
-            "command again: `driftline audit` shows it"
+            f"{verdict.version_id} came by a command, and only its metadata say what it was folded "
+            f"from; they prove nothing here: {verdict.refusal}. It can't be rebuilt. Give the "
+            "command again, which cuts another version: `driftline audit` shows it"
         )
     return verdict.meta.segments
 

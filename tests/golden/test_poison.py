@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
-from models.types import Example
+from models.types import Example, Features
 from stream.learners import new_learner
 from stream.settings import Settings
 from tests.learn_lane import LearnLane
@@ -20,7 +19,7 @@ BATCH = 500
 
 @pytest.mark.parametrize("pipeline", ["logistic", "hoeffding-adaptive-tree"])
 def test_a_replay_without_the_poison_predicts_as_if_it_had_never_been(
-    elec2: Sequence[tuple[dict[str, float], bool]], pipeline: str
+    elec2: list[tuple[Features, bool]], pipeline: str
 ) -> None:
     """Labels are flipped for a quarter of the stream; every probe's score is equal, and was not."""
     settings = Settings(
