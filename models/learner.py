@@ -165,6 +165,8 @@ class Learner:
                 predict_proba_one = model.predict_proba_one
                 return [predict_proba_one(x).get(True, 0.0) for x in batch]
             case Task.MULTICLASS:
+                if (predict_dicts := getattr(model, "predict_proba_dicts", None)) is not None:
+                    return list(predict_dicts(batch))
                 predict_proba_one = model.predict_proba_one
                 return [predict_proba_one(x) for x in batch]
             case Task.REGRESSION:

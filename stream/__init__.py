@@ -3,7 +3,7 @@
 The flow, once for each batch of records:
 
 1. `app` builds a Faust application; Faust joins the consumer group and is assigned partitions.
-2. `batching` hands whole fetched batches to the `agents`, which give them to the `lanes`.
+2. `delivery` hands whole fetched batches to the `agents`, which give them to the `lanes`.
 3. A `lane` is one partition with one owner: it takes its position from Redis, and calls a handler.
 4. `score` validates an event, scores it with the model in force, stores the decision as pending
    (first write wins) and publishes it to scores and, if it alerts, to alerts.
@@ -23,7 +23,8 @@ The worker:
     app         the composition root: settings in, a Faust application out
     worker      its parts put together: lanes, the model in force, metrics
     agents      one agent a topic: batches to lanes
-    batching    whole fetched batches through Faust's plug points; seeks to the lanes' positions
+    batching    whole fetched batches through Faust's plug points
+    delivery    Faust's consumer: from the lanes' positions, and by a short way
     lanes       the lanes owned now: opened and closed as partitions come and go
     lane        one partition in order; the commit order of all lanes
     score       handler: event to decision            (knows no framework)
@@ -65,6 +66,8 @@ The command line (`cli/`, a module a subject) and what it calls:
     commands    a command given, and its outcome awaited
     ledger      every event and label accounted for
     recovery    what Redis held, rebuilt from the logs
+    outcomes    what came of each input, as the outputs tell: where lanes go on
+    decided     published decisions with their events, as pending records
     runs        sets of offsets, and their gaps
     dead_letters  unusable records: addressed, chosen, explained
     replays     dead letters published again, each once

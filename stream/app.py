@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, cast
@@ -24,9 +25,10 @@ from models.stores.base import Store
 from models.stores.redis import RedisStore
 from stream import topics
 from stream.agents import add_agents
-from stream.batching import LaneConsumer, LaneTransport, batch_scheduler
+from stream.batching import batch_scheduler
 from stream.birth import StateLost
 from stream.clients import aiokafka_config, kafka_ssl_context, redis_config
+from stream.delivery import LaneConsumer, LaneTransport
 from stream.http import MonitoringServer
 from stream.kafka_logs import KafkaLogs
 from stream.lane import RecordsMissing
@@ -43,8 +45,9 @@ EXIT_FAILED = 1
 EXIT_FENCED = 4
 EXIT_STATE_LOST = StateLost.exit_status
 METRICS_EVERY_S = 2.0
-STREAM_BUFFER_BATCHES = 8
-"""Batches that Faust may queue for an agent: bounds memory, hides one fetch's latency."""
+STREAM_BUFFER_BATCHES = 4096
+"""Batches that Faust may queue for an agent: never full, since agents only pass them on; what
+bounds memory is that lanes hold their partitions."""
 
 
 class LaneApp(faust.App):  # type: ignore[misc]
@@ -86,7 +89,7 @@ def build_app(
         is the recovery path and a half-stopped worker would stall its partitions.
     """
     redis_outage, kafka_outage = (
-        Outage(server, away, now=clock.now, sleep=asyncio.sleep, random=random)
+        Outage(server, away, now=time.monotonic, sleep=asyncio.sleep, random=random)
         for server, away in (("Redis", StoreUnavailable), ("Kafka", PublishFailed))
     )
     store = _redis_store(settings, redis_outage)

@@ -30,7 +30,8 @@ HINTS = {
     "out_of_range": "If the value is right, widen min, max or length_max, then replay.",
     "bad_time": "Check time_format and future_max of event or label, then replay.",
     "bad_label": "Check label.positive, label.negative and model.task, then replay.",
-    "duplicate_label": "The event had its label. If this one is equal, there is nothing to do.",
+    "duplicate_label": "The event has this very label: there is nothing to do.",
+    "correction_refused": 'If labels are corrected on purpose, set label.corrections to "learn".',
     "expired": "It came later than join.ttl after its event. The event may be forgotten by now.",
     "unknown_event": "If its event was a dead letter too, replay that first, then this one.",
 }

@@ -305,6 +305,8 @@ def _decode_row(
         return _astuple(decode(value))
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
+    except RecursionError:  # Fields that nobody asked for are read as well.
+        raise InvalidMessage("not_json", "nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _explain_syntax(value, str(error)) from None
 

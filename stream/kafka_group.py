@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
+)
 
 from stream import topics
 from stream.clients import kafka_python_config
@@ -57,12 +61,13 @@ def traces(settings: Settings) -> list[str]:
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:
-    # A broker that has never had a group makes the topic of groups at the first question.
+    # A broker that has never had a group makes the topic of groups at the first question, then
+    # loads it.
     deadline = time.monotonic() + CONNECT_TIMEOUT_S
     while True:
         try:
             return ask()
-        except CoordinatorNotAvailableError:
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
             if time.monotonic() > deadline:
                 raise
         time.sleep(POLL_S)

@@ -55,6 +55,7 @@ class WaitingLabel(msgspec.Struct, frozen=True, array_like=True):
     value: bytes | None
     headers: list[tuple[str, bytes]]
     since: float
+    given_up: bool = False
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -165,24 +166,28 @@ class LabelHandler:
         outcome = Outcome(counts=Counter())
         # Every waiting label below the floor was appended and committed before this batch.
         floor = min(self._waiting)
+        self._refuse_given_up(outcome)
         batch = list(self._waiting.values())[:RETRY_LABELS_MAX]
         claims = await self._claim([label for _, label in batch], [kept for kept, _ in batch])
         origin = f"waited/{self._partition}"
         for (kept, label), found in zip(batch, claims.found, strict=True):
-            if found.verdict is Verdict.BLOCKED:
-                continue
-            if found.verdict is not Verdict.NO_EVENT:
+            if found.verdict is Verdict.NO_EVENT:
+                if self._unknown(label, kept, claims, now):
+                    self._keep(msgspec.structs.replace(kept, given_up=True), label, outcome)
+            elif found.verdict is not Verdict.BLOCKED:
                 self._settle(label, kept, found, origin, floor, outcome)
-            elif self._unknown(label, kept, claims, now):
-                detail = f"no event with id {label.event_id[:64]!r} came, or it expired long ago"
-                self._refuse(kept, InvalidMessage("unknown_event", detail), outcome)
-            else:
-                continue
-            outcome.changes[str(kept.offset)] = None
-            del self._waiting[kept.offset]
+                self._wait_no_more(kept, outcome)
         self._retry_after = RETRY_MIN_S if outcome.changes else self._retry_after * 2
         self._retry_at = now + min(self._retry_after, RETRY_MAX_S)
         return outcome if outcome.changes else None
+
+    def _refuse_given_up(self, outcome: Outcome) -> None:
+        # A step after they were given up: else a crash between the dead letter and the commit would
+        # leave them to claim an event that comes after all.
+        for kept, label in [entry for entry in self._waiting.values() if entry[0].given_up]:
+            detail = f"no event with id {label.event_id[:64]!r} came, or it expired long ago"
+            self._refuse(kept, InvalidMessage("unknown_event", detail), outcome)
+            self._wait_no_more(kept, outcome)
 
     def hold(self, records: Sequence[Record]) -> bool:
         """Leave labels in the queue that would run ahead of their events."""
@@ -242,11 +247,17 @@ class LabelHandler:
         return claims
 
     def _wait(self, label: Label, record: Record, now: float, outcome: Outcome) -> None:
-        kept = waiting_label(record, now)
-        self._waiting[record.offset] = (kept, label)
+        self._keep(waiting_label(record, now), label, outcome)
+        outcome.counts["early_labels"] += 1
+
+    def _keep(self, kept: WaitingLabel, label: Label, outcome: Outcome) -> None:
+        self._waiting[kept.offset] = (kept, label)
         place, content = waiting_entry(kept)
         outcome.changes[place] = content
-        outcome.counts["early_labels"] += 1
+
+    def _wait_no_more(self, kept: WaitingLabel, outcome: Outcome) -> None:
+        outcome.changes[str(kept.offset)] = None
+        del self._waiting[kept.offset]
 
     def _unknown(self, label: Label, kept: WaitingLabel, claims: Claims, now: float) -> bool:
         # Both clocks: event time alone runs away while events are caught up with or while its own

@@ -25,6 +25,8 @@ from stream.ports import Clock, Handler, Outbox, Outcome, Record
 
 IDLE_TICK_S = 0.02
 REST_AFTER_S = 1.0
+REST_AGAIN_S = 10.0
+"""A lane at rest says so again: it learns here that it was fenced, though it has no work."""
 
 
 class RecordsMissing(Exception):
@@ -87,7 +89,7 @@ class Lane:
         self._arrived = asyncio.Event()
         self._closed = False
         self._busy = asyncio.Lock()
-        self._resting = False
+        self._rested_at: float | None = None
         self._active_at = clock.now()
 
     @property
@@ -151,12 +153,16 @@ class Lane:
         self._arrived.set()
         try:
             async with asyncio.timeout(timeout), self._busy:
-                outcome = self.handler.final(self._clock.now())
-                if outcome is not None:
-                    await self._commit((), outcome)
+                await self.save()
         except (TimeoutError, CheckpointConflict):
             pass  # The next owner starts from the last commit, which is always good.
         self.handler.close()
+
+    async def save(self) -> None:
+        """Commit what the handler leaves to the lane's next owner; awaits ports only."""
+        outcome = self.handler.final(self._clock.now())
+        if outcome is not None:
+            await self._commit((), outcome)
 
     def _take(self) -> Sequence[Record]:
         """Take what has been delivered, up to a batch; never waits to fill one."""
@@ -199,7 +205,7 @@ class Lane:
         outcome = await self.handler.absorb(records, self.position, self._clock.now())
         self.position = last + 1
         await self._commit(records, outcome)
-        self._resting = False
+        self._rested_at = None
         self._active_at = self._clock.now()
 
     async def _commit(self, records: Sequence[Record], outcome: Outcome) -> None:
@@ -218,7 +224,9 @@ class Lane:
 
     async def rest_if_idle(self) -> None:
         """Stop holding watermarks back while there is nothing to do."""
-        idle = not self._queue and self._clock.now() - self._active_at > REST_AFTER_S
-        if idle and not self._resting and not self._observer.behind(self):
-            self._resting = True
+        now = self._clock.now()
+        idle = not self._queue and now - self._active_at > REST_AFTER_S
+        due = self._rested_at is None or now - self._rested_at > REST_AGAIN_S
+        if idle and due and not self._observer.behind(self):
+            self._rested_at = now
             await self._store.rest(self.lease)

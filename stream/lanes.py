@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from faust.types import TP
 
-from stream.batching import LaneConsumer
 from stream.birth import StateLost, check_position
+from stream.delivery import LaneConsumer
 from stream.lane import Lane
 from stream.ports import Record
 

@@ -186,7 +186,7 @@ _pack_head, _unpack_head, _HEAD_BYTES = RECORD_HEAD.pack, RECORD_HEAD.unpack_fro
 
 def encode_pending(pending: Pending) -> bytes:
     """Write a pending record: the store's head, then what is ours."""
-    return _pack_head(pending.event_time, pending.offset) + _msgpack.encode(
+    return _pack_head(pending.event_time, pending.offset, pending.partition) + _msgpack.encode(
         (
             pending.fields,
             pending.values,
@@ -203,7 +203,7 @@ def encode_pending(pending: Pending) -> bytes:
 
 def decode_pending(record: bytes) -> Pending:
     """Read a pending record."""
-    event_time, offset = _unpack_head(record)
+    event_time, offset, _ = _unpack_head(record)
     pending = _decode_body(memoryview(record)[_HEAD_BYTES:])
     _set(pending, "event_time", event_time)  # Nobody else has seen it yet.
     _set(pending, "offset", int(offset))

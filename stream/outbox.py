@@ -4,6 +4,8 @@ Why aiokafka's batch builder: a record costs 2 us to append and no future of its
 12 us a record, librdkafka's `produce()` with a delivery callback 4 us on this thread and 5 in all
 (batches of 512, one partition, Kafka 4, measured by benchmarks/outbox.py).
 Partitions are given, never hashed: outputs stay in their input's partition.
+Why two producers: aiokafka has one request to a broker in flight, and a decision, which somebody
+waits for, would queue behind examples, which nobody does.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ OUTPUTS = (
     topics.AUDIT,
     topics.DEAD_LETTERS,
 )
+DECISIONS = frozenset((topics.SCORES.name, topics.ALERTS.name))
 BATCH_BYTES_MAX = 900_000
 """Below the broker's default `message.max.bytes` of 1 MiB, with room for headers."""
 
@@ -52,7 +55,7 @@ class PublishRefused(Exception):
 
 
 class KafkaOutbox:
-    """Publishes messages through one producer shared by all lanes of a worker.
+    """Publishes messages for all lanes of a worker: decisions by one producer, the rest by another.
 
     Parameters
     ----------
@@ -76,28 +79,33 @@ class KafkaOutbox:
     ) -> None:
         self._config = dict(config)
         self._app = app
-        # An input's partition is folded into an output that has fewer.
         self._n_partitions: dict[str, int] = {}
         self._now = now
         self._retry = retry
-        self._producer: AIOKafkaProducer | None = None
+        self._producers: dict[str, AIOKafkaProducer] = {}
 
     async def start(self) -> None:
         """Connect, and learn how many partitions the outputs have."""
-        producer = AIOKafkaProducer(
+        for_decisions, for_the_rest = self._new_producer(), self._new_producer()
+        for topic in OUTPUTS:
+            producer = for_decisions if topic.name in DECISIONS else for_the_rest
+            self._producers[topic.name] = producer
+        await asyncio.gather(for_decisions.start(), for_the_rest.start())
+        for topic in OUTPUTS:
+            partitions = await self._producers[topic.name].partitions_for(
+                topic.full_name(self._app)
+            )
+            self._n_partitions[topic.name] = len(partitions)
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
             **self._config, acks="all", linger_ms=0, max_batch_size=BATCH_BYTES_MAX
         )
-        await producer.start()
-        self._producer = producer
-        for topic in OUTPUTS:
-            name = topic.full_name(self._app)
-            self._n_partitions[topic.name] = len(await producer.partitions_for(name))
 
     async def stop(self) -> None:
         """Disconnect, once what was handed over is sent."""
-        if self._producer is not None:
-            await self._producer.stop()
-            self._producer = None
+        producers, self._producers = set(self._producers.values()), {}
+        await asyncio.gather(*(producer.stop() for producer in producers))
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish and wait until all are acknowledged, in order for each partition.
@@ -114,10 +122,14 @@ class KafkaOutbox:
             await self._retry(lambda: self._publish(messages))
 
     async def _publish(self, messages: Sequence[Message]) -> None:
-        assert self._producer is not None, "publish before start"
         try:
             sent = [
-                await self._producer.send_batch(batch, topic, partition=partition)
+                await self._producers[topic].send_batch(
+                    batch,
+                    f"{self._app}.{topic}",
+                    # An input's partition is folded into an output that has fewer.
+                    partition=partition % self._n_partitions[topic],
+                )
                 for topic, partition, batch in self._batches(messages)
             ]
             await asyncio.gather(*sent)
@@ -127,7 +139,8 @@ class KafkaOutbox:
             raise PublishFailed(f"Kafka did not take {len(messages)} records: {error!r}") from error
 
     def _batches(self, messages: Sequence[Message]) -> list[tuple[str, int, Any]]:
-        assert self._producer is not None
+        assert self._producers, "publish before start"
+        create_batch = next(iter(self._producers.values())).create_batch
         now_ms = int(self._now() * 1000)
         open_batches: dict[tuple[str, int], Any] = {}
         full: list[tuple[str, int, Any]] = []
@@ -135,14 +148,10 @@ class KafkaOutbox:
             target = (topic, partition)
             batch = open_batches.get(target)
             if batch is None:
-                batch = open_batches[target] = self._producer.create_batch()
+                batch = open_batches[target] = create_batch()
             if batch.append(key=key, value=value, timestamp=now_ms) is None:
-                full.append((*self._address(topic, partition), batch))
-                batch = open_batches[target] = self._producer.create_batch()
+                full.append((*target, batch))
+                batch = open_batches[target] = create_batch()
                 if batch.append(key=key, value=value, timestamp=now_ms) is None:
                     raise PublishRefused(f"a record of {len(value)} bytes is over Kafka's limit")
-        rest = [(*self._address(*target), batch) for target, batch in open_batches.items()]
-        return full + rest
-
-    def _address(self, topic: str, partition: int) -> tuple[str, int]:
-        return f"{self._app}.{topic}", partition % self._n_partitions[topic]
+        return full + [(*target, batch) for target, batch in open_batches.items()]

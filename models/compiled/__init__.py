@@ -12,6 +12,10 @@ In `src/`, a subject has a kernel (`logistic.cpp`: numbers only) and a Python ty
 (`logistic_type.cpp`). What they share: `features` reads and checks dicts before any state changes,
 `columns` does so for arrays, labels and weights, `dump` is the format, `numbers` has Python's
 powers, `module` holds models and guards them against two callers at once.
+
+A tree is, from the ground up: `schema` (names), `categories` and `nominal`, `leaf` (what is seen
+and predicted), `splits` (the search), `tree`; with `adwin` and `random`, `adaptive_tree` and
+`forest`; `events` reads for them, `archive` dumps them, `trees_type` is their Python type.
 """
 
 try:

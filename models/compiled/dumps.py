@@ -51,6 +51,13 @@ class DumpWriter:
                 self._bytes += b"i"
                 self.pack("q", name)
 
+    def raw(self, content: bytes) -> None:
+        """Write what was written elsewhere."""
+        self._bytes += content
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
     def finish(self) -> bytes:
         """Seal the dump with its checksum."""
         self.pack("I", zlib.crc32(self._bytes))

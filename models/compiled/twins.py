@@ -4,13 +4,17 @@ Why the stored state of these is River's own: it is small, so rewriting it costs
 version then loads on a machine without the extension, in a release that has another dump format,
 and beside the versions that were cut before there were kernels. Either twin goes on where the
 other stopped, so it does not matter which of them learned what.
+
+A tree is exchanged only while it is fresh. Its state is stored as the kernel's dump, a thirtieth of
+River's in size and a hundredth in time: it needs the extension wherever it is loaded.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
-from river import compose, naive_bayes
+from river import compose, forest, naive_bayes, tree
 
 from models.compiled import AVAILABLE
 
@@ -36,8 +40,10 @@ def compiled_twin(model: Any) -> Any:
         if type(model) is naive_bayes.GaussianNB:
             return GaussianNB.from_river(model)
         if type(model) is not compose.Pipeline:
-            return model
+            return _tree_twin(model)
         *first, (name, last) = model.steps.items()
+        if (tree_twin := _tree_twin(last)) is not last:
+            return compose.Pipeline(*first, (name, tree_twin))
         if type(last) is naive_bayes.GaussianNB:
             return compose.Pipeline(*first, (name, GaussianNB.from_river(last)))
         *before, scaler = first
@@ -47,6 +53,30 @@ def compiled_twin(model: Any) -> Any:
         # Something about it is not compiled, and River has it.
         return model
     return compose.Pipeline(*before, (f"{scaler[0]}|{name}", twin)) if before else twin
+
+
+def _tree_twin(model: Any) -> Any:
+    from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
+    from models.compiled.forest import ARFClassifier
+    from models.compiled.trees import HoeffdingTreeClassifier
+
+    is_forest = type(model) is forest.ARFClassifier
+    twins: dict[type[Any], type[Any]] = {
+        tree.HoeffdingTreeClassifier: HoeffdingTreeClassifier,
+        tree.HoeffdingAdaptiveTreeClassifier: HoeffdingAdaptiveTreeClassifier,
+        forest.ARFClassifier: ARFClassifier,
+    }
+    if type(model) not in twins or (len(model) if is_forest else model._root is not None):
+        return model
+    names = inspect.signature(type(model)).parameters
+    if "seed" in names and model.seed is None:
+        # What River's would have drawn is in its generator alone.
+        return model
+    try:
+        return twins[type(model)](**{name: getattr(model, name) for name in names})
+    except ValueError:
+        # Something about it is not compiled, and River has it.
+        return model
 
 
 def river_twin(model: Any) -> Any:

@@ -21,9 +21,9 @@ GENERATIONS_PER_TTL = 8
 """Pending events expire as whole generations, each an eighth of the TTL long: memory is at most
 an eighth above what the TTL asks for, and a look-up tries at most ten keys."""
 
-RECORD_HEAD = struct.Struct("<dd")
-"""A pending record begins with its event's time and offset, which the store looks at; the rest is
-the handlers' own."""
+RECORD_HEAD = struct.Struct("<ddI")
+"""A pending record begins with its event's time, offset and partition, which the store looks at;
+the rest is the handlers' own."""
 
 NO_CHANGES: Mapping[str, bytes | None] = MappingProxyType({})
 
@@ -68,6 +68,19 @@ class NewClaim(msgspec.Struct, frozen=True, gc=False):
     truth: str
     event_time_min: float
     own_time: float | None = None
+
+
+class SettledClaim(msgspec.Struct, frozen=True, gc=False):
+    """The newest example of an event, as a claim: nothing of it is in flight any more.
+
+    `truth` is None if silence said so. With `own`, the event was not there when it was labelled.
+    """
+
+    event_id: str
+    event_time: float
+    revision: int
+    truth: str | None
+    own: bool
 
 
 class Verdict(StrEnum):
@@ -180,7 +193,8 @@ class PendingStore(Protocol):
     ) -> list[bytes | None]:
         """Store records of new ids; give None for each stored, else the record that was first.
 
-        With `sweep`, those stored also join the lane's queue for `sweep_silent`.
+        With `sweep`, those stored also join the lane's queue for `sweep_silent`. So does an event
+        that is stored and comes again, if neither the queue nor a sweep has come as far.
         """
         ...
 
@@ -192,7 +206,16 @@ class PendingStore(Protocol):
         The first label of an event is revision 1. One that says something else is the next
         revision (without `corrections`: refused), but only once the revision before is in the
         examples log: so the log has them in the order of the claims. A verdict stands: whoever
-        claims again for the same label, after a crash, gets it again.
+        claims again for the same label, after a crash, gets it again. Once its lane has committed
+        the label, a claim for it changes nothing: it was given up, and comes late.
+        """
+        ...
+
+    async def restore_claims(self, lease: Lease, claims: Sequence[SettledClaim]) -> None:
+        """Write what the examples log says of claims; the later one of an event stands.
+
+        For a recovery, whose lease is that of the lane that owns the log. The pending events must
+        be there: a claim whose event is not is kept like one of a label with its own features.
         """
         ...
 

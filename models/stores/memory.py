@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
 from models.stores.base import (
@@ -18,22 +18,15 @@ from models.stores.base import (
     Lease,
     NewClaim,
     NewPending,
+    SettledClaim,
     Swept,
     Verdict,
     generation_end,
     generation_of,
 )
+from models.stores.memory_claims import Claim
 
-_REVISIONS = (Verdict.JOINED, Verdict.OWN_FEATURES)
-
-
-@dataclass(slots=True)
-class _Claim:
-    # The truth is None while only silence has spoken. Entries are verdicts in flight, by the lane
-    # and offset that got them.
-    revision: int
-    truth: str | None
-    entries: dict[tuple[str, int], tuple[Verdict, int]] = field(default_factory=dict)
+Attempt: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class MemoryStore:
@@ -42,12 +35,14 @@ class MemoryStore:
     def __init__(self, *, ttl: float) -> None:
         self._ttl = ttl
         self._epochs: dict[str, int] = {}
+        self._n_commits: dict[tuple[str, int], int] = {}
+        self._n_prepared: dict[tuple[str, int], int] = {}
         self._positions: dict[str, int] = {}
         self._states: dict[str, dict[str, bytes]] = {}
         self._watermarks: dict[str, float] = {}
         self._pending: dict[int, dict[str, bytes]] = {}
-        self._claims: dict[int, dict[str, _Claim]] = {}
-        self._own_claims: dict[int, dict[str, _Claim]] = {}
+        self._claims: dict[int, dict[str, Claim]] = {}
+        self._own_claims: dict[int, dict[str, Claim]] = {}
         self._silent: dict[str, deque[tuple[float, int, int, str]]] = {}
         self._mark_at_rest = -math.inf
         self._versions: dict[str, tuple[bytes, bytes]] = {}
@@ -69,7 +64,7 @@ class MemoryStore:
         """Drop everything but the versions, the birth record first."""
         self._birth = None
         self._epochs = dict.fromkeys(lanes, epoch)
-        positions_and_state = self._positions, self._states, self._watermarks
+        positions_and_state = self._positions, self._states, self._watermarks, self._n_commits
         events = self._pending, self._claims, self._own_claims, self._silent
         for forgotten in (*positions_and_state, *events, self._fields):
             forgotten.clear()
@@ -91,16 +86,52 @@ class MemoryStore:
         watermark: float | None = None,
     ) -> None:
         """Write position, changed state (None deletes) and watermark, all or nothing."""
-        self._check(lease)
-        self._positions[lease.lane] = position
-        state = self._states[lease.lane]
+        await self.prepare_commit(lease, position, changes, watermark)()
+
+    def prepare_commit(
+        self,
+        lease: Lease,
+        position: int,
+        changes: Mapping[str, bytes | None],
+        watermark: float | None = None,
+    ) -> Attempt:
+        """Number a commit and give the attempt at it, which may be made twice, and late.
+
+        For worlds with a network in between: that is what a client does that has no answer.
+        """
+        return self._numbered(lease, lambda: self._commit(lease.lane, position, changes, watermark))
+
+    def _numbered(self, lease: Lease, write: Callable[[], None]) -> Attempt:
+        of = (lease.lane, lease.epoch)
+        number = self._n_prepared[of] = self._n_prepared.get(of, 0) + 1
+
+        async def attempt() -> None:
+            self._check(lease)
+            n_commits = self._n_commits.get(of, 0)
+            if number > n_commits + 1:
+                raise CheckpointLost(f"the store no longer has the last commit of {lease.lane}")
+            if number == n_commits + 1:
+                self._n_commits[of] = number
+                write()
+
+        return attempt
+
+    def _commit(
+        self,
+        lane: str,
+        position: int,
+        changes: Mapping[str, bytes | None],
+        watermark: float | None,
+    ) -> None:
+        self._positions[lane] = position
+        state = self._states[lane]
         for key, value in changes.items():
             if value is None:
                 state.pop(key, None)
             else:
                 state[key] = value
         if watermark is not None:
-            self._watermarks[lease.lane] = watermark
+            self._watermarks[lane] = watermark
 
     async def rest(self, lease: Lease) -> None:
         """Say that the lane is idle: until its next commit it holds no watermark back."""
@@ -116,16 +147,22 @@ class MemoryStore:
         self._check(lease)
         found: list[bytes | None] = []
         for new in records:
-            _, first = self._find(new.event_id)
+            generation, first = self._find(new.event_id)
             if first is None:
                 generation = generation_of(new.event_time, self._ttl)
                 self._pending.setdefault(generation, {})[new.event_id] = new.record
-                if sweep:
-                    event_time, offset = RECORD_HEAD.unpack_from(new.record)
-                    item = (event_time, int(offset), generation, new.event_id)
-                    self._silent.setdefault(lease.lane, deque()).append(item)
+            if sweep:
+                self._queue(lease.lane, new, generation, first)
             found.append(first)
         return found
+
+    def _queue(self, lane: str, new: NewPending, generation: int, first: bytes | None) -> None:
+        event_time, offset, _ = RECORD_HEAD.unpack_from(first or new.record)
+        queue = self._silent.setdefault(lane, deque())
+        end = queue[-1][1] + 1 if queue else 0
+        is_queued = offset < max(end, int(self._states[lane].get(SWEPT, b"0")))
+        if first is None or (_place(first) == _place(new.record) and not is_queued):
+            queue.append((event_time, int(offset), generation, new.event_id))
 
     async def claim(
         self, lease: Lease, claims: Sequence[NewClaim], *, corrections: bool = True
@@ -144,6 +181,8 @@ class MemoryStore:
         return 0, None
 
     def _claim(self, lane: str, new: NewClaim, batch: set[int], corrections: bool) -> Claimed:
+        if self._settled(lane, new.offset):
+            return Claimed(None, Verdict.DUPLICATE)  # It was given up, and comes late.
         generation, record = self._find(new.event_id)
         if record is None and new.own_time is None:
             return Claimed(None, Verdict.NO_EVENT)
@@ -159,46 +198,31 @@ class MemoryStore:
         assert place is not None
         claim = place.get(new.event_id)
         if claim is None:
-            place[new.event_id] = _Claim(1, new.truth, {(lane, new.offset): (how, 1)})
+            place[new.event_id] = Claim(1, new.truth, {(lane, new.offset): (how, 1)})
             return Claimed(record, how, 1)
-        verdict, revision = self._revise(claim, lane, new, how, batch, corrections)
+        mine = lane, new.offset
+        verdict, revision = claim.revise(mine, new, how, batch, corrections, self._settled)
         before = (claim.truth or "") if verdict is Verdict.REFUSED else ""
         return Claimed(record, verdict, revision, before)
-
-    def _revise(
-        self,
-        claim: _Claim,
-        lane: str,
-        new: NewClaim,
-        how: Verdict,
-        batch: set[int],
-        corrections: bool,
-    ) -> tuple[Verdict, int]:
-        mine = (lane, new.offset)
-        if mine in claim.entries:
-            return claim.entries[mine]
-        kept = {entry: v for entry, v in claim.entries.items() if not self._settled(*entry)}
-        if claim.truth == new.truth:
-            verdict = (Verdict.DUPLICATE, 0)
-        elif claim.truth is not None and not corrections:
-            verdict = (Verdict.REFUSED, 0)
-        elif any(
-            made in _REVISIONS and not (whose == lane and offset in batch)
-            for (whose, offset), (made, _) in kept.items()
-        ):
-            return Verdict.BLOCKED, 0
-        else:
-            claim.revision += 1
-            claim.truth = new.truth
-            verdict = (how, claim.revision)
-        claim.entries = {**kept, mine: verdict}
-        return verdict
 
     def _settled(self, lane: str, offset: int) -> bool:
         state = self._states.get(lane, {})
         if lane.startswith("score."):
             return int(state.get(SWEPT, b"0")) > offset
         return self._positions.get(lane, 0) > offset and str(offset) not in state
+
+    async def restore_claims(self, lease: Lease, claims: Sequence[SettledClaim]) -> None:
+        """Write what the examples log says of claims; the later one of an event stands."""
+        self._check(lease)
+        for claim in claims:
+            place = next((c for c in self._own_claims.values() if claim.event_id in c), None)
+            generation, record = self._find(claim.event_id)
+            if place is None and record is not None and not claim.own:
+                place = self._claims.setdefault(generation, {})
+            elif place is None:
+                own_generation = generation_of(claim.event_time, self._ttl)
+                place = self._own_claims.setdefault(own_generation, {})
+            place[claim.event_id] = Claim(claim.revision, claim.truth)
 
     async def sweep_silent(self, lease: Lease, negative_after: float, limit: int) -> Swept:
         """Claim for silence the next of the lane's queued events that nobody labelled in time."""
@@ -217,7 +241,7 @@ class MemoryStore:
             if not any(event_id in rows for rows in self._own_claims.values()):
                 mine = {(lease.lane, offset): (Verdict.JOINED, 1)}
                 claims = self._claims.setdefault(generation, {})
-                claim = claims.setdefault(event_id, _Claim(1, None, mine))
+                claim = claims.setdefault(event_id, Claim(1, None, mine))
                 if (lease.lane, offset) in claim.entries:
                     silent.append((event_id, self._pending[generation][event_id]))
             last = offset + 1
@@ -278,10 +302,35 @@ class MemoryStore:
         changes: Mapping[str, bytes | None] = NO_CHANGES,
     ) -> None:
         """Store a version; commit the lane's position and state with it, all or nothing."""
-        await self.commit(lease, position, {**changes, "version": version_id.encode()})
+        await self.prepare_cut(lease, position, version_id, meta, blob, keep, replace, changes)()
+
+    def prepare_cut(
+        self,
+        lease: Lease,
+        position: int,
+        version_id: str,
+        meta: bytes,
+        blob: bytes,
+        keep: int,
+        replace: bool = False,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
+    ) -> Attempt:
+        """Number a cut and give the attempt at it; see `prepare_commit`."""
+        content = meta, blob
+        state = {**changes, "version": version_id.encode()}
+
+        def cut() -> None:
+            self._commit(lease.lane, position, state, None)
+            self._store_version(version_id, content, keep, replace)
+
+        return self._numbered(lease, cut)
+
+    def _store_version(
+        self, version_id: str, content: tuple[bytes, bytes], keep: int, replace: bool
+    ) -> None:
         if replace:
             self._versions.pop(version_id, None)
-        self._versions.setdefault(version_id, (meta, blob))
+        self._versions.setdefault(version_id, content)
         self._newest = version_id
         for extra in list(self._versions)[:-keep]:
             del self._versions[extra]
@@ -317,3 +366,8 @@ class MemoryStore:
             raise CheckpointConflict(
                 f"lane {lease.lane} has a new owner: epoch {lease.epoch} is no longer the newest"
             )
+
+
+def _place(record: bytes) -> tuple[int, int]:
+    _, offset, partition = RECORD_HEAD.unpack_from(record)
+    return partition, int(offset)

@@ -23,7 +23,6 @@ as one argument: the client packs each argument of a command in Python, at a mic
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -38,19 +37,19 @@ from models.errors import (
     StoreUnavailable,
     UnknownVersion,
 )
-from models.stores import scripts
+from models.stores import claim_scripts, scripts
 from models.stores.base import (
     GENERATIONS_PER_TTL,
     NO_CHANGES,
-    Claimed,
     Claims,
     Lease,
     NewClaim,
     NewPending,
+    SettledClaim,
     Swept,
-    Verdict,
     generation_of,
 )
+from models.stores.packing import claimed, pack, pack_double, settled
 
 # What Redis answers while it can't serve: full, loading, a replica, its disk full.
 _AWAY = (
@@ -130,6 +129,7 @@ class RedisStore:
             keys = await self._call(self._scan, self._key(pattern))
             for start in range(0, len(keys), 1000):
                 await self._call(self._redis.unlink, *keys[start : start + 1000])
+        self._n_commits.clear()  # Epochs may come again.
         for lane in lanes:
             await self._call(self._redis.hset, self._lane(lane), "epoch", str(epoch))
 
@@ -171,7 +171,7 @@ class RedisStore:
             items += (generation, new.event_id.encode(), new.record)
         partition = lease.partition
         keys = [self._lane(lease.lane), *self._keys("generations", f"silent:{partition}")]
-        arguments = [lease.epoch, self._key("pending:"), _pack(items), partition if sweep else ""]
+        arguments = [lease.epoch, self._key("pending:"), pack(items), partition if sweep else ""]
         there_before = await self._fenced(
             lease, scripts.PUT, [*keys, self._key("unswept")], arguments
         )
@@ -187,23 +187,33 @@ class RedisStore:
         items: list[bytes] = []
         with_own = any(new.own_time is not None for new in claims)
         for new in claims:
-            limits = b"%b%d" % (_pack_double(new.event_time_min), new.offset)
+            limits = b"%b%d" % (pack_double(new.event_time_min), new.offset)
             items += (new.event_id.encode(), limits, new.truth.encode())
             if with_own:
                 own = new.own_time
                 items.append(b"" if own is None else b"%d" % generation_of(own, self._ttl))
         policy = "learn" if corrections else "refuse"
         head = [lease.epoch, self._prefix, lease.partition, policy]
-        arguments = [*head, _pack(items), 4 if with_own else 3]
+        arguments = [*head, pack(items), 4 if with_own else 3]
         keys = [
             self._lane(lease.lane),
             *self._keys("generations", "own-generations", "watermarks"),
         ]
-        flat, marks = await self._fenced(lease, scripts.CLAIM, keys, arguments)
+        flat, marks = await self._fenced(lease, claim_scripts.CLAIM, keys, arguments)
         pairs = zip(flat[::2], flat[1::2], strict=True)
         lanes = zip(marks[::2], marks[1::2], strict=True)
         score_marks = [float(mark) for lane, mark in lanes if lane.startswith(b"score.")]
-        return Claims([_claimed(*pair) for pair in pairs], min(score_marks, default=None))
+        return Claims([claimed(*pair) for pair in pairs], min(score_marks, default=None))
+
+    async def restore_claims(self, lease: Lease, claims: Sequence[SettledClaim]) -> None:
+        """Write what the examples log says of claims; the later one of an event stands."""
+        items: list[bytes] = []
+        for claim in claims:
+            generation = b"%d" % generation_of(claim.event_time, self._ttl)
+            items += (claim.event_id.encode(), settled(claim), generation, b"%d" % claim.own)
+        keys = [self._lane(lease.lane), *self._keys("generations", "own-generations")]
+        arguments = [lease.epoch, self._prefix, pack(items)]
+        await self._fenced(lease, claim_scripts.RESTORE_CLAIMS, keys, arguments)
 
     async def sweep_silent(self, lease: Lease, negative_after: float, limit: int) -> Swept:
         """Claim for silence the next of the lane's queued events that nobody labelled in time."""
@@ -379,19 +389,3 @@ def _state_arguments(changes: Mapping[str, bytes | None]) -> list[Any]:
             puts += (f"s:{key}", value)
     deletes = [f"s:{key}" for key, value in changes.items() if value is None]
     return [len(puts) // 2, *puts, *deletes]
-
-
-def _pack(items: Sequence[bytes]) -> bytes:
-    return struct.pack(f"<I{len(items)}I", len(items), *map(len, items)) + b"".join(items)
-
-
-def _claimed(record: bytes | None, verdict: bytes) -> Claimed:
-    if verdict == b"L1":  # Nearly all of them.
-        return Claimed(record, Verdict.JOINED, 1)
-    kind, rest = Verdict(verdict[:1].decode()), verdict[1:].decode()
-    if kind is Verdict.REFUSED:
-        return Claimed(record, kind, before=rest)
-    return Claimed(record, kind, int(rest or 0))
-
-
-_pack_double = struct.Struct("<d").pack

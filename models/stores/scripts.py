@@ -2,11 +2,6 @@
 
 A script that a lane runs begins with the fence: it answers false, and has done nothing, if the
 lane's epoch is not the caller's, and with an error that begins with LOST if there is no such lane.
-
-A claim is text, `<revision>;<entries>;<kind><truth>`: the revision in force, who made revisions or
-was turned away, and whether a label (`l`) or silence (`s`) said so last. An entry,
-`<lane>@<offset>:<verdict>`, is kept until its lane has committed that offset, since until then a
-crash may bring the label again; so a claim holds what is in flight and no history.
 """
 
 ACQUIRE = """
@@ -16,7 +11,7 @@ if string.sub(ARGV[1], 1, 6) ~= 'learn.' then redis.call('HSETNX', KEYS[2], ARGV
 return redis.call('HGETALL', KEYS[1])
 """
 
-_FENCE = """
+FENCE = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if not epoch then return redis.error_reply('LOST no such lane') end
 if epoch ~= ARGV[1] then return false end
@@ -43,7 +38,7 @@ end
 
 # ARGV: epoch, commit, position, lane, watermark or '', then n pairs to set, then fields to delete.
 COMMIT = (
-    _FENCE
+    FENCE
     + _NEXT_COMMIT
     + _CHANGE_STATE
     + """
@@ -56,7 +51,7 @@ return 1
 
 # The latest mark of the score lanes at rest is kept: it is the time while all of them rest.
 REST = (
-    _FENCE
+    FENCE
     + """
 local mark = redis.call('HGET', KEYS[2], ARGV[2])
 if mark and string.sub(ARGV[2], 1, 6) == 'score.' then
@@ -69,7 +64,7 @@ return 1
 )
 
 # A batch's strings come as one argument: their number, their lengths, their bytes.
-_UNPACK = """
+UNPACK = """
 local function unpack_items(packed)
   local items = {}
   local n = struct.unpack('<I4', packed)
@@ -87,39 +82,55 @@ end
 # for or ''. An id may stand in another generation if its producer sent it twice with two times: the
 # first decision stands. Answers with (place, first record) of those there before, which are few.
 PUT = (
-    _FENCE
-    + _UNPACK
+    FENCE
+    + UNPACK
     + """
 local prefix, items, partition = ARGV[2], unpack_items(ARGV[3]), ARGV[4]
 local generations = redis.call('SMEMBERS', KEYS[2])
 local known = {}
 for _, g in ipairs(generations) do known[g] = true end
-local found, queued, n_queued = {}, {}, {}
+local found, queued, n_queued, last = {}, {}, {}, false
+local function queue(g, id, record)
+  queued[#queued + 1] = string.sub(record, 1, 16) .. struct.pack('<d', tonumber(g)) .. id
+  n_queued[g] = (n_queued[g] or 0) + 1
+  last = record
+end
+
+-- Whether this event comes again, and the queue and the sweeps have not come as far.
+local function is_missed(record, first)
+  if string.sub(record, 9, 20) ~= string.sub(first, 9, 20) then return false end
+  local _, offset = struct.unpack('<dd', first)
+  last = last or redis.call('LINDEX', KEYS[3], -1)
+  if last and offset <= select(2, struct.unpack('<dd', last)) then return false end
+  return offset >= tonumber(redis.call('HGET', KEYS[1], 's:swept') or 0)
+end
+
 for i = 1, #items, 3 do
-  local g, id = items[i], items[i + 1]
-  local first = false
+  local g, id, record = items[i], items[i + 1], items[i + 2]
+  local at, first = g, false
   for _, other in ipairs(generations) do
     if other ~= g then
-      first = redis.call('HGET', prefix .. other, id)
+      at, first = other, redis.call('HGET', prefix .. other, id)
       if first then break end
     end
   end
   if not first then
+    at = g
     if not known[g] then
       redis.call('SADD', KEYS[2], g)
       known[g] = true
       generations[#generations + 1] = g
     end
-    if redis.call('HSETNX', prefix .. g, id, items[i + 2]) == 0 then
+    if redis.call('HSETNX', prefix .. g, id, record) == 0 then
       first = redis.call('HGET', prefix .. g, id)
     elseif partition ~= '' then
-      queued[#queued + 1] = string.sub(items[i + 2], 1, 16) .. struct.pack('<d', tonumber(g)) .. id
-      n_queued[g] = (n_queued[g] or 0) + 1
+      queue(g, id, record)
     end
   end
   if first then
     found[#found + 1] = (i - 1) / 3
     found[#found + 1] = first
+    if partition ~= '' and is_missed(record, first) then queue(at, id, first) end
   end
 end
 for i = 1, #queued, 1000 do
@@ -130,108 +141,10 @@ return found
 """
 )
 
-# ARGV: epoch, prefix of all keys, the lane's partition, 'learn' or 'refuse', packed items, how many
-# a label: event id; least event time as a double, then the offset; truth; own generation or '',
-# left out where no label of the batch has one.
-CLAIM = (
-    _FENCE
-    + _UNPACK
-    + """
-local prefix, lane, policy, items = ARGV[2], ARGV[3], ARGV[4], unpack_items(ARGV[5])
-local stride = tonumber(ARGV[6])
-local generations = redis.call('SMEMBERS', KEYS[2])
-local owns = redis.call('SMEMBERS', KEYS[3])
-local batch = false
-local function in_batch(offset)
-  if not batch then
-    batch = {}
-    for i = 2, #items, stride do batch[string.sub(items[i], 9)] = true end
-  end
-  return batch[offset]
-end
-
--- Whether what this entry made is in the examples log, and can't be asked for again.
-local function settled(from, offset)
-  if string.sub(from, 1, 1) == 's' then
-    local key = prefix .. 'lane:score.' .. string.sub(from, 2)
-    return tonumber(redis.call('HGET', key, 's:swept') or 0) > tonumber(offset)
-  end
-  local key = prefix .. 'lane:label.' .. from
-  if tonumber(redis.call('HGET', key, 'position') or 0) <= tonumber(offset) then return false end
-  return redis.call('HEXISTS', key, 's:' .. offset) == 0
-end
-
-local function decide(key, id, offset, truth, how)
-  local mine = lane .. '@' .. offset .. ':'
-  if redis.call('HSETNX', key, id, '1;' .. mine .. how .. '1;l' .. truth) == 1 then
-    return how .. '1'
-  end
-  local claim = redis.call('HGET', key, id)
-  local revision, entries, kind, before = string.match(claim, '^(%d+);([^;]*);(%a)(.*)$')
-  local kept, blocked = {}, false
-  for from, at, verdict in string.gmatch(entries, '([^@,]+)@(%d+):(%w+)') do
-    if from == lane and at == offset then
-      return verdict == 'R' and 'R' .. before or verdict
-    elseif not settled(from, at) then
-      kept[#kept + 1] = from .. '@' .. at .. ':' .. verdict
-      local revised = verdict ~= 'D' and verdict ~= 'R'
-      blocked = blocked or revised and not (from == lane and in_batch(at))
-    end
-  end
-  local verdict = false
-  if kind == 'l' and before == truth then
-    verdict = 'D'
-  elseif kind == 'l' and policy == 'refuse' then
-    verdict = 'R'
-  elseif blocked then
-    return 'B'
-  else
-    revision = tonumber(revision) + 1
-    verdict = how .. revision
-    kind = 'l'
-  end
-  kept[#kept + 1] = mine .. verdict
-  local said = kind .. (verdict == 'R' and before or truth)
-  redis.call('HSET', key, id, revision .. ';' .. table.concat(kept, ',') .. ';' .. said)
-  return verdict == 'R' and 'R' .. before or verdict
-end
-
-local function claim(id, offset, truth, least, own)
-  local key = false
-  for _, g in ipairs(owns) do
-    if redis.call('HEXISTS', prefix .. 'own:' .. g, id) == 1 then key = prefix .. 'own:' .. g end
-  end
-  for _, g in ipairs(generations) do
-    local record = redis.call('HGET', prefix .. 'pending:' .. g, id)
-    if record then
-      if struct.unpack('<d', record) < least then return record, 'X' end
-      return record, decide(key or prefix .. 'claims:' .. g, id, offset, truth, 'L')
-    end
-  end
-  if not own or own == '' then return false, '' end
-  if not key then
-    key = prefix .. 'own:' .. own
-    if redis.call('SADD', KEYS[3], own) == 1 then owns[#owns + 1] = own end
-  end
-  return false, decide(key, id, offset, truth, 'F')
-end
-
-local found = {}
-for i = 1, #items, stride do
-  local least, at = struct.unpack('<d', items[i + 1])
-  local offset, own = string.sub(items[i + 1], at), stride > 3 and items[i + 3]
-  local record, verdict = claim(items[i], offset, items[i + 2], least, own)
-  found[#found + 1] = record
-  found[#found + 1] = verdict
-end
-return {found, redis.call('HGETALL', KEYS[4])}
-"""
-)
-
 # KEYS: lane, own generations, watermarks, watermark at rest, queue, unswept.
 # ARGV: epoch, prefix of all keys, partition, negative_after, limit.
 SWEEP = (
-    _FENCE
+    FENCE
     + """
 local prefix, partition = ARGV[2], ARGV[3]
 local negative_after, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -304,7 +217,7 @@ return {silent, string.format('%.0f', floor), string.format('%.0f', last), more 
 
 # KEYS: lane, queue, unswept. ARGV: epoch, partition.
 FORGET = (
-    _FENCE
+    FENCE
     + """
 redis.call('UNLINK', KEYS[2])
 for _, field in ipairs(redis.call('HKEYS', KEYS[3])) do
@@ -350,7 +263,7 @@ return n
 # ARGV: epoch, commit, position, version id, meta, blob, versions to keep, prefix of their keys,
 # '1' to replace a version of that id, then state as in COMMIT.
 CUT = (
-    _FENCE
+    FENCE
     + _NEXT_COMMIT
     + _CHANGE_STATE
     + """

@@ -90,9 +90,11 @@ def _recover(settings: Settings, *, dry_run: bool, quiet: bool) -> Recovered:
 
         def reading(topic: str, n: int) -> None:
             if topic not in tasks:
-                # The scores are read twice: what came of the events, then what they were.
+                # Read twice: scores for what came of the events, then what they were; examples for
+                # the model, then for the claims, which a dry run does not write.
+                twice = (".scores",) if dry_run else (".scores", ".examples")
                 total = sum(end - first for first, end in sizes[topic].values())
-                total *= 2 if topic.endswith(".scores") else 1
+                total *= 2 if topic.endswith(twice) else 1
                 tasks[topic], counts[topic] = bar.add_task(topic, total=total, count=0), 0
             counts[topic] += n
             bar.update(tasks[topic], completed=counts[topic], count=counts[topic])

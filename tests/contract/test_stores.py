@@ -19,6 +19,7 @@ from models.stores.base import (
     Lease,
     NewClaim,
     NewPending,
+    SettledClaim,
     Store,
     Verdict,
 )
@@ -49,8 +50,12 @@ def run(request: pytest.FixtureRequest) -> Callable[[Body], None]:
     return with_memory if request.param == "memory" else with_redis
 
 
-def pending(event_id: str, event_time: float, record: bytes, offset: int = 0) -> NewPending:
-    return NewPending(event_id, event_time, RECORD_HEAD.pack(event_time, offset) + record)
+def pending(
+    event_id: str, event_time: float, record: bytes, offset: int = 0, partition: int = 0
+) -> NewPending:
+    return NewPending(
+        event_id, event_time, RECORD_HEAD.pack(event_time, offset, partition) + record
+    )
 
 
 def label(event_id: str, offset: int = 0, truth: str = "True", **more: Any) -> NewClaim:
@@ -144,7 +149,7 @@ def test_a_correction_is_the_next_revision_and_a_repeat_is_none(run: Any) -> Non
                     found = await one(store, lane, label("a", offset, truth))
                     assert (found.verdict, found.revision) == verdict
                 offset += 1
-        assert (await one(store, lane, label("nobody"))).verdict is Verdict.NO_EVENT
+        assert (await one(store, lane, label("nobody", offset))).verdict is Verdict.NO_EVENT
 
     run(body)
 
@@ -285,6 +290,59 @@ def test_events_that_nobody_labelled_in_time_are_silent_once(run: Any) -> None:
         await store.commit(score, 4, {SWEPT: b"3"})
         swept = await store.sweep_silent(score, 10.0, 9)
         assert (swept.silent, swept.floor, swept.next) == ([], 3, 3)
+
+    run(body)
+
+
+def test_a_stored_event_that_comes_again_joins_the_queue_that_missed_it(run: Any) -> None:
+    """Once, in its order, only its own lane's, and not behind what was swept."""
+
+    async def body(store: Store) -> None:
+        score, labels = await store.acquire("score.1"), await store.acquire("label.0")
+        events = [pending(f"e{n}", 1.0, b"r", n, partition=1) for n in range(4)]
+        await store.put_pending(score, events)
+        await store.commit(score, 4, {SWEPT: b"1"}, 100.0)
+        await store.commit(labels, 1, {}, 100.0)
+        for _ in range(2):
+            await store.put_pending(score, events[:3], sweep=True)
+        await store.put_pending(score, [pending("e3", 1.0, b"other", 3, partition=0)], sweep=True)
+        swept = await store.sweep_silent(score, 10.0, 9)
+        assert ([event_id for event_id, _ in swept.silent], swept.next) == (["e1", "e2"], 3)
+
+    run(body)
+
+
+def test_restored_claims_are_settled(run: Any) -> None:
+    """The next label is a duplicate or the next revision; the sweep passes them."""
+
+    async def body(store: Store) -> None:
+        score, lane = await store.acquire("score.0"), await store.acquire("label.0")
+        learn = await store.acquire("learn.0")
+        events = [pending(i, 1.0, b"r", n) for n, i in enumerate("abcd")]
+        await store.put_pending(score, events, sweep=True)
+        claims = [
+            SettledClaim("a", 1.0, 1, "True", own=False),
+            SettledClaim("a", 1.0, 2, "False", own=False),
+            SettledClaim("b", 1.0, 1, None, own=False),
+            SettledClaim("c", 5.0, 1, "True", own=True),
+            SettledClaim("gone", 1.0, 3, "True", own=False),
+        ]
+        await store.restore_claims(learn, claims)
+        await store.commit(score, 4, {}, 50.0)
+        await store.commit(lane, 0, {}, 50.0)
+        swept = await store.sweep_silent(score, 10.0, 9)
+        assert ([event_id for event_id, _ in swept.silent], swept.next) == (["d"], 4)
+        wanted = [label("a", 0, "False"), label("a", 1), label("b", 2, "False"), label("c", 3)]
+        wanted += [label("gone", 4, own_time=9.0), label("gone", 5, "False", own_time=9.0)]
+        found = (await store.claim(lane, wanted)).found
+        assert [(claim.verdict, claim.revision) for claim in found] == [
+            (Verdict.DUPLICATE, 0),
+            (Verdict.JOINED, 3),
+            (Verdict.JOINED, 2),
+            (Verdict.DUPLICATE, 0),
+            (Verdict.DUPLICATE, 0),
+            (Verdict.OWN_FEATURES, 4),
+        ]
 
     run(body)
 
@@ -443,7 +501,7 @@ def test_generations_expire_once_every_active_lane_has_passed_them(run: Any) -> 
         assert await store.expire(TTL) == 0, "the label lane has committed nothing yet"
         await store.commit(labels, 2, {}, 95.0)
         assert await store.expire(TTL) == 1
-        found = (await store.claim(labels, [label("old"), label("new", 1)])).found
+        found = (await store.claim(labels, [label("old", 2), label("new", 3)])).found
         assert bodies([answer.record for answer in found]) == [None, b"n"]
         assert await store.expire(TTL) == 0
 

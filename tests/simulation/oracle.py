@@ -19,7 +19,7 @@ from tests.simulation.world import World
 def check(world: World) -> dict[str, Any]:
     """Check every always-property; give what a run is compared by."""
     decisions = _one_decision_an_event(world)
-    learned = _every_label_accounted_for_once(world)
+    learned = every_label_accounted_for_once(world)
     revisions = _revisions_in_order(world)
     _every_event_has_a_first_truth(world, decisions)
     fingerprint = _recovered_equals_replayed(world)
@@ -48,7 +48,7 @@ def _one_decision_an_event(world: World) -> dict[str, bytes]:
     return decisions
 
 
-def _every_label_accounted_for_once(world: World) -> set[tuple[str, int]]:
+def every_label_accounted_for_once(world: World) -> set[tuple[str, int]]:
     appended: dict[tuple[str, int], set[bytes]] = defaultdict(set)
     for example in world.examples():
         lane, _, partition = example.origin.partition("/")

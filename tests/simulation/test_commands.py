@@ -14,11 +14,11 @@ from models.lineage import Course, parse_id
 from stream.learners import new_learner
 from stream.messages import AuditRecord, Command, decode_audit, decode_decision, encode_json
 from tests.simulation import scenario
+from tests.simulation.crashes import drain
+from tests.simulation.mix import FAULTS
 from tests.simulation.oracle import check
-from tests.simulation.test_crash_everywhere import drain
-from tests.simulation.world import Faults, World
+from tests.simulation.world import World
 
-FAULTS = Faults(crash=0.004, handover=0.004, zombie=0.006, redelivery=0.1)
 SEEDS = range(100)
 POISONED = {"events": ["e2", "e5", "own3"], "times": [[300.0, 420.0]]}
 

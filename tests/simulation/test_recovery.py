@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
+from models.types import Example
 from stream.learners import new_learner
 from stream.recovery import Recovered, Recovery
 from stream.topics import TOPICS
@@ -103,13 +105,13 @@ def restart(world: World) -> None:
 def halves(seed: int) -> tuple[World, list[Any], list[Any]]:
     rng = random.Random(seed)
     world = World(
-        scenario.settings(),
+        scenario.settings(corrections=("learn", "refuse")[seed % 4 == 3]),
         seed,
         n_workers=rng.randrange(1, 4),
         batch=rng.randrange(1, 6),
         faults=FAULTS,
     )
-    fed = scenario.records(rng, 40)
+    fed = scenario.records(rng, 40, step=10.0)
     middle = rng.randrange(10, len(fed) - 10)
     return world, fed[:middle], fed[middle:]
 
@@ -126,7 +128,7 @@ def test_a_lost_store_changes_nothing(seed: int) -> None:
     """No decision changes, each label is learned once, the learner is the fold of the log."""
     world, before, after = halves(seed)
     feed(world, before)
-    n_scores = len(world.log.all("scores"))
+    lengths = {place: len(records) for place, records in world.log.records.items()}
     published = {r.key: r.value for r in world.log.all("scores")}
     committed = lose(world)
     told = recover(world, committed, None)
@@ -140,23 +142,62 @@ def test_a_lost_store_changes_nothing(seed: int) -> None:
     world.run(after, seconds_a_record=0.5)
     check(world)
 
-    redelivered = [r for r in world.log.all("scores")[n_scores:] if r.key in published]
-    reached["decisions published again"] += len(redelivered)
+    note(world, lengths, published)
     reached["waiting again"] += found.n_waiting
     reached["pending"] += found.n_pending
     reached["learned"] += found.n_learned
     reached["lanes without committed offset"] += 4 - sum(map(len, committed.values()))
 
 
+def note(
+    world: World, lengths: Mapping[tuple[str, int], int], published: Mapping[bytes | None, Any]
+) -> None:
+    """Note what came after the loss, of what was settled before."""
+    for (topic, partition), all_records in world.log.records.items():
+        records = all_records[lengths[topic, partition] :]
+        if topic == "scores":
+            reached["decisions published again"] += sum(r.key in published for r in records)
+        if topic == "dead-letters":
+            reached.update(json.loads(r.value or b"")["reason"] for r in records)
+    note_examples(world.examples(), lengths["examples", 0])
+
+
+def note_examples(examples: Sequence[Example], n_before: int) -> None:
+    """Note which ways of learning the loss came between."""
+    before = {e.event_id: e for e in examples[:n_before]}
+    for e in examples[n_before:]:
+        silent = e.origin.startswith("silence/")
+        reached["negatives"] += silent
+        reached["waiting again, learned"] += e.origin.startswith("waited/")
+        if e.event_id in before and e.revision == before[e.event_id].revision + 1:
+            reached["corrections"] += 1
+            reached["corrections of silence"] += before[e.event_id].origin.startswith("silence/")
+            reached["corrections of own features"] += before[e.event_id].score is None
+            reached["second corrections"] += e.revision > 2
+    reached["negatives before"] += sum(e.origin.startswith("silence/") for e in before.values())
+
+
+CASES = (
+    "decisions published again",
+    "waiting again",
+    "waiting again, learned",
+    "pending",
+    "learned",
+    "lanes without committed offset",
+    "negatives before",
+    "negatives",
+    "corrections",
+    "second corrections",
+    "corrections of silence",
+    "corrections of own features",
+    "duplicate_label",
+    "correction_refused",
+)
+
+
 def test_every_case_was_reached() -> None:
     """A property that was never put to the test says nothing."""
     if sum(reached.values()) == 0:
         pytest.skip("run with the seeds of this module")
-    for what in (
-        "decisions published again",
-        "waiting again",
-        "pending",
-        "learned",
-        "lanes without committed offset",
-    ):
+    for what in CASES:
         assert reached[what] > 0, f"no seed reached: {what}"

@@ -1,131 +1,47 @@
 """A seeded world for the lanes: virtual time, in-memory log, store, workers, and faults.
 
-The real handlers, lanes and learner run on it; only Kafka, Redis and the clock are doubles. Every
-port call suspends at a yield point, and a seeded loop decides who goes on next, so a seed is a
-schedule.
+The real handlers, lanes, learner and waiting out of outages run on it; only Kafka, Redis and the
+clock are doubles. Every port call suspends at a yield point, and a seeded loop decides who goes on
+next, so a seed is a schedule.
 A crash drops a coroutine at its yield point: before or after the write that it was about to make.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from types import coroutine
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
-from models.errors import CheckpointConflict
+from models.errors import CheckpointConflict, StoreUnavailable
 from models.lineage import Lineage
-from models.stores.base import Store
 from models.stores.memory import MemoryStore
 from models.types import Example
 from stream import topics
 from stream.lane import Lane
 from stream.messages import decode_example
-from stream.ports import Message, Outcome, Record
+from stream.outbox import PublishFailed
 from stream.settings import Settings
 from stream.worker import Worker
+from tests.simulation.network import Faults, Network, SimOutbox, SimStore
+from tests.simulation.ports import (
+    Log,
+    LogRecord,
+    SimLogs,
+    VirtualClock,
+    WorkerClock,
+    finish,
+    finish_within,
+)
 
+Key = tuple[str, int]
+"""A lane: topic and partition."""
 
-class LogRecord(NamedTuple):
-    """A record of the in-memory log."""
+QUIET_S = 50.0
+"""After so long without progress there will be none: longer than any grace and any delay."""
 
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
-@coroutine
-def yield_point() -> Generator[None, None, None]:
-    """Let the world decide who runs next, or who crashes."""
-    yield
-
-
-class VirtualClock:
-    """Time that moves when the world says so, never backwards."""
-
-    def __init__(self) -> None:
-        self._now = 1_000_000.0
-
-    def now(self) -> float:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        assert seconds >= 0
-        self._now += seconds
-
-
-class Log:
-    """Topics as lists: what Kafka keeps."""
-
-    def __init__(self, clock: VirtualClock, partitions: int) -> None:
-        self._clock = clock
-        self._n = {t.name: t.partitions(partitions) for t in topics.TOPICS}
-        self.records: dict[tuple[str, int], list[LogRecord]] = {
-            (name, p): [] for name, n in self._n.items() for p in range(n)
-        }
-
-    def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
-        records = self.records[topic, partition % self._n[topic]]
-        stamp = int(self._clock.now() * 1000)
-        records.append(LogRecord(len(records), stamp, key, value))
-
-    def all(self, topic: str) -> list[LogRecord]:
-        return [r for (name, _), rs in sorted(self.records.items()) if name == topic for r in rs]
-
-
-class SimOutbox:
-    """Appends to the log, one record at a time: a crash may leave a prefix behind."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    async def publish(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            await yield_point()
-            self._log.append(*message)
-        if messages:
-            await yield_point()
-
-
-class SimLogs:
-    """Reads the log beside the lanes."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    async def end(self, topic: str, partition: int) -> int:
-        await yield_point()
-        return len(self._log.records[topic, partition])
-
-    async def read(
-        self, topic: str, partition: int, position: int, limit: int
-    ) -> Sequence[LogRecord]:
-        await yield_point()
-        return self._log.records[topic, partition][position : position + limit]
-
-    async def release(self, topic: str, partition: int) -> None:
-        await yield_point()
-
-
-class SimStore:
-    """A memory store whose every call can be interrupted before and after it takes effect."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            await yield_point()
-            result = await method(*args, **kwargs)
-            await yield_point()
-            return result
-
-        return call
+CLOSE_S = 5.0
+"""As long may a lane take to finish its batch, when it is taken away."""
 
 
 class SimWorker:
@@ -133,14 +49,20 @@ class SimWorker:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.lanes: dict[tuple[str, int], Lane] = {}
-        self.running: dict[tuple[str, int], Coroutine[Any, Any, Any]] = {}
-        store: Store = SimStore(world.store)  # type: ignore[assignment]
+        self.lanes: dict[Key, Lane] = {}
+        self.running: dict[Key, Coroutine[Any, Any, Any]] = {}
+        self.clock = WorkerClock(world.clock)
+        network = world.network
+        redis, kafka = (
+            network.outage(server, away, self.clock.now)
+            for server, away in (("Redis", StoreUnavailable), ("Kafka", PublishFailed))
+        )
+        store: Any = SimStore(world.store, network, redis)
         self.worker = Worker(
             world.settings,
             store=store,
-            outbox=SimOutbox(world.log),
-            clock=world.clock,
+            outbox=SimOutbox(network, kafka),
+            clock=self.clock,
             logs=SimLogs(world.log),
             highwater=lambda topic, partition: len(world.log.records[_short(topic), partition]),
             pause=lambda topic, partition, paused: None,
@@ -153,8 +75,8 @@ class SimWorker:
         lane.start_at(position or 0)
         self.lanes[topic, partition] = lane
 
-    def drop(self, key: tuple[str, int]) -> None:
-        """Lose a lane cleanly: what is in flight is abandoned."""
+    def drop(self, key: Key) -> None:
+        """Lose a lane: what is in flight is abandoned."""
         step = self.running.pop(key, None)
         if step is not None:
             step.close()
@@ -163,10 +85,28 @@ class SimWorker:
             self.worker.forget_lane(lane)
             lane.handler.close()
 
-    async def step(self, key: tuple[str, int]) -> bool:
+    def give_back(self, key: Key) -> bool:
+        """Let a lane finish its batch and save what it has, unless that takes too long."""
+        step = self.running.pop(key, None)
+        lane = self.lanes.get(key)
+        if lane is None:  # It is not open yet.
+            if step is not None:
+                step.close()
+            return False
+        try:
+            clock = self.world.clock
+            done = (step is None or finish_within(step, clock, CLOSE_S)) and finish_within(
+                lane.save(), clock, CLOSE_S
+            )
+        except CheckpointConflict:
+            done = False
+        self.drop(key)
+        return done
+
+    async def step(self, key: Key) -> bool:
         """Deliver what is next for a lane, sometimes again, and let it take a batch."""
         lane = self.lanes[key]
-        records = self.world.log.records[key]
+        records: list[Any] = self.world.log.records[key]
         first = lane.position
         if self.world.rng.random() < self.world.faults.redelivery:
             first = max(0, first - self.world.rng.randrange(1, 4))
@@ -178,15 +118,6 @@ class SimWorker:
         if not took_records:
             await lane.rest_if_idle()
         return took_records
-
-
-class Faults(NamedTuple):
-    """Probabilities per scheduling decision."""
-
-    crash: float = 0.0
-    handover: float = 0.0
-    zombie: float = 0.0
-    redelivery: float = 0.0
 
 
 class World:
@@ -209,24 +140,32 @@ class World:
         self.log = Log(self.clock, settings.kafka.partitions)
         self.store = MemoryStore(ttl=settings.join.ttl)
         self.reached: Counter[str] = Counter()
+        self.network = Network(self.rng, self.clock, self.log, self.reached)
         self.positions: dict[str, int] = {}
         self.workers = [SimWorker(self) for _ in range(n_workers)]
-        self.owner: dict[tuple[str, int], int] = {}
+        self.owner: dict[Key, int] = {}
         self._zombies: list[SimWorker] = []
-        for key in self._lane_keys():
+        self._keys = sorted(self._lane_keys())
+        for key in self._keys:
             self._give(key, self.rng.randrange(n_workers))
 
-    def _lane_keys(self) -> list[tuple[str, int]]:
+    def _lane_keys(self) -> list[Key]:
         n = self.settings.kafka.partitions
         inputs = [(t.name, p) for t in (topics.EVENTS, topics.LABELS) for p in range(n)]
         return [*inputs, (topics.EXAMPLES.name, 0)]
 
-    def _give(self, key: tuple[str, int], worker: int) -> None:
-        self.owner[key] = worker
-        _finish(self.workers[worker].open(*key))
+    def _give(self, key: Key, index: int) -> None:
+        """Let a worker open a lane: at once, or, where there are faults, whenever it gets to it."""
+        self.owner[key] = index
+        worker = self.workers[index]
+        if self.network.faults == Faults():
+            finish(worker.open(*key))
+        else:
+            worker.running[key] = worker.open(*key)
 
     def run(self, fed: Sequence[tuple[str, int, bytes | None]], seconds_a_record: float) -> None:
         """Feed the records in order while lanes run and faults happen; then let all settle."""
+        self.network.faults = self.faults
         left = list(reversed(fed))
         while left:
             self._turn(self.faults)
@@ -234,7 +173,7 @@ class World:
                 topic, partition, value = left.pop()
                 self.log.append(topic, partition, None, value)
                 self.clock.advance(seconds_a_record)
-        for _ in range(60 * len(self.owner)):  # What comes after the last record has faults too.
+        for _ in range(150 * len(self.owner)):  # What comes after the last record has faults too.
             self._turn(self.faults)
             self.clock.advance(0.05)
         self.settle()
@@ -242,12 +181,14 @@ class World:
     def settle(self) -> None:
         """Go on without faults until nothing moves any more, then let graces run out."""
         self.faults = Faults()
-        quiet = 0
-        while quiet < 200 * len(self.owner):
-            before = self.progress()
-            self._turn(self.faults)
-            self.clock.advance(0.05)
-            quiet = 0 if self.progress() != before else quiet + 1
+        self.network.mend()
+        quiet_s = 0.0
+        while quiet_s < QUIET_S:
+            before, began = self.progress(), self.clock.now()
+            for _ in range(4 * len(self.owner)):
+                self._turn(self.faults)
+                self.clock.advance(0.1)
+            quiet_s = 0.0 if self.progress() != before else quiet_s + self.clock.now() - began
 
     def progress(self) -> tuple[Any, ...]:
         """Give what changes while anything moves."""
@@ -258,46 +199,100 @@ class World:
 
     def _turn(self, faults: Faults) -> None:
         draw = self.rng.random()
-        if draw < faults.crash:
-            self.crash(self.rng.randrange(len(self.workers)))
-        elif draw < faults.crash + faults.handover:
-            self.hand_over(self.rng.choice(sorted(self.owner)), leave_zombie=False)
-        elif draw < faults.crash + faults.handover + faults.zombie:
-            self.hand_over(self.rng.choice(sorted(self.owner)), leave_zombie=True)
-        elif self._zombies and self.rng.random() < 0.2:
+        ways: tuple[tuple[Callable[[], None], float], ...] = (
+            (lambda: self.crash(self._any_worker()), faults.crash),
+            (lambda: self.hand_over(self._any_lane(), leave_zombie=False), faults.handover),
+            (lambda: self.hand_over(self._any_lane(), leave_zombie=True), faults.zombie),
+            (lambda: self.pause(self._any_worker()), faults.paused_worker),
+            (self.rebalance, faults.rebalance),
+            (lambda: self.network.interrupt("Redis", self._some_seconds()), faults.store_outage),
+            (lambda: self.network.interrupt("Kafka", self._some_seconds()), faults.kafka_outage),
+            (self._clock_jump, faults.clock_jump),
+        )
+        for happen, probability in ways:
+            if draw < probability:
+                happen()
+                break
+            draw -= probability
+        else:
+            self._go_on()
+        self._check_positions()
+
+    def _go_on(self) -> None:
+        if self.rng.random() < 0.01:
+            self.network.deliver_late()
+        if self._zombies and self.rng.random() < 0.2:
             self._advance_zombie()
         else:
-            key = self.rng.choice(sorted(self.owner))
-            self.advance(self.workers[self.owner[key]], key)
-        self._check_positions()
+            key = self._any_lane()
+            self._advance_owner(key)
+
+    def _any_worker(self) -> int:
+        return self.rng.randrange(len(self.workers))
+
+    def _any_lane(self) -> Key:
+        return self.rng.choice(self._keys)
+
+    def _some_seconds(self) -> float:
+        return self.rng.choice([0.2, 2.0, 10.0])
+
+    def _clock_jump(self) -> None:
+        self.workers[self._any_worker()].clock.offset_s = self.rng.uniform(-10, 10)
+        self.reached["clock jump"] += 1
 
     def crash(self, index: int) -> None:
         """Kill a worker; its lanes go to the others, or to the process that replaces it."""
-        dead = self.workers[index]
-        for step in dead.running.values():
+        for step in self.workers[index].running.values():
             step.close()
-        self.workers[index] = SimWorker(self)
+        self._replace(index)
         self.reached["crash"] += 1
-        for key in [key for key, owner in self.owner.items() if owner == index]:
-            self._give(key, self.rng.randrange(len(self.workers)))
 
-    def hand_over(self, key: tuple[str, int], *, leave_zombie: bool) -> None:
+    def pause(self, index: int) -> None:
+        """Stop a process for so long that all its lanes go to others; it wakes up a zombie."""
+        old = self.workers[index]
+        for key in list(old.running):
+            self._leave_zombie(old, key)
+        self._replace(index)
+        self.reached["paused worker"] += 1
+
+    def _replace(self, index: int) -> None:
+        self.workers[index] = SimWorker(self)
+        for key in [key for key, owner in self.owner.items() if owner == index]:
+            self._give(key, self._any_worker())
+
+    def rebalance(self) -> None:
+        """Take all lanes from all workers, which finish what they do if they can."""
+        for key, index in sorted(self.owner.items()):
+            given_back = self.workers[index].give_back(key)
+            self.reached["lane given back" if given_back else "lane not given back"] += 1
+        for key in sorted(self.owner):
+            self._give(key, self._any_worker())
+        self.reached["rebalance"] += 1
+
+    def hand_over(self, key: Key, *, leave_zombie: bool) -> None:
         """Move a lane; a zombie goes on for a while as if it still owned it."""
         old = self.workers[self.owner[key]]
         if leave_zombie and key in old.running:
-            zombie = SimWorker.__new__(SimWorker)
-            zombie.world, zombie.worker = self, old.worker
-            zombie.lanes = {key: old.lanes.pop(key)}
-            zombie.running = {key: old.running.pop(key)}
-            old.worker.forget_lane(zombie.lanes[key])
-            self._zombies.append(zombie)
-            self.reached["zombie"] += 1
+            self._leave_zombie(old, key)
         else:
             old.drop(key)
         self.reached["handover"] += 1
-        self._give(key, self.rng.randrange(len(self.workers)))
+        self._give(key, self._any_worker())
 
-    def advance(self, worker: SimWorker, key: tuple[str, int]) -> bool:
+    def _leave_zombie(self, old: SimWorker, key: Key) -> None:
+        step = old.running.pop(key)
+        lane = old.lanes.pop(key, None)
+        if lane is None:  # Not open yet. An acquisition that comes late is the network's affair.
+            step.close()
+            return
+        zombie = SimWorker.__new__(SimWorker)
+        zombie.world, zombie.worker = self, old.worker
+        zombie.lanes, zombie.running = {key: lane}, {key: step}
+        old.worker.forget_lane(lane)
+        self._zombies.append(zombie)
+        self.reached["zombie"] += 1
+
+    def advance(self, worker: SimWorker, key: Key) -> bool:
         """Run a lane of a worker up to its next yield point; True once its step is finished."""
         if key not in worker.running:
             worker.running[key] = worker.step(key)
@@ -307,6 +302,17 @@ class World:
             del worker.running[key]
             return True
         return False
+
+    def _advance_owner(self, key: Key) -> None:
+        index = self.owner[key]
+        try:
+            self.advance(self.workers[index], key)
+        except CheckpointConflict:
+            # Its acquisition was repeated by the network: the worker ends, and is started again.
+            self.network.robbed.remove(_lane_name(key))
+            del self.workers[index].running[key]
+            self.reached["robbed"] += 1
+            self.crash(index)
 
     def _advance_zombie(self) -> None:
         zombie = self.rng.choice(self._zombies)
@@ -346,21 +352,12 @@ def _short(topic: str) -> str:
     return topic.partition(".")[2]
 
 
-def _finish(coro: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end without interruption."""
-    try:
-        while True:
-            coro.send(None)
-    except StopIteration:
-        return
+_KINDS = {topics.EVENTS.name: "score", topics.LABELS.name: "label", topics.EXAMPLES.name: "learn"}
 
 
-def by_origin(records: Sequence[Record]) -> dict[int, list[Record]]:
-    """Group records by offset."""
-    groups: dict[int, list[Record]] = defaultdict(list)
-    for record in records:
-        groups[record.offset].append(record)
-    return groups
+def _lane_name(key: Key) -> str:
+    topic, partition = key
+    return f"{_KINDS[topic]}.{partition}"
 
 
-__all__ = ["Faults", "LogRecord", "Outcome", "World", "by_origin"]
+__all__ = ["Faults", "LogRecord", "SimWorker", "World"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.types import Task
@@ -179,6 +180,26 @@ def test_valid_values_arrive_unchanged(body: dict[str, Any]) -> None:
         assert event.event_id == str(body["id"])
         expected = {k: v for k, v in body.items() if k not in ("id", "card")}
         assert event.features == expected
+
+
+DEEP = b'{"id": "e1", "amount": 1, "label": true, "u": ' + b"[" * 60_000
+
+
+@given(
+    value=st.binary(max_size=300)
+    | st.builds(
+        lambda a, n: b'{"' + a + b'":' + b"[" * n, st.binary(max_size=9), st.integers(0, 60_000)
+    )
+)
+@example(value=DEEP)
+@example(value=b'{"id": "e1", "\xff": 1}')
+def test_whatever_bytes_come_there_is_a_reason(value: bytes) -> None:
+    """Anything else that is raised would end the worker, again at each restart."""
+    decoders: list[Any] = [EventDecoder(EventSettings(features={"amount": {}}))]
+    decoders += [LabelDecoder(LabelSettings(), task) for task in (Task.BINARY, Task.MULTICLASS)]
+    for decoder in decoders:
+        with contextlib.suppress(InvalidMessage):
+            decoder.decode(value)
 
 
 WEIGHED = LabelSettings(time="known", time_format="epoch_s", weight="w", weight_max=5.0)

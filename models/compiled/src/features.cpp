@@ -40,6 +40,13 @@ int Names::add(PyObject *key) {
     return size() - 1;
 }
 
+void Names::shrink(int size) {
+    while (this->size() > size) {
+        if (PyDict_DelItem(slots_.get(), names_.back().get()) < 0) PyErr_Clear();
+        names_.pop_back();
+    }
+}
+
 void Rows::clear() {
     starts_.resize(1);
     slots_.clear();

@@ -20,6 +20,8 @@ class Names {
     int find(PyObject *key) const;
     // The slot of a feature that is known from now on, or kFailed.
     int add(PyObject *key);
+    // Forget the newest, down to a size.
+    void shrink(int size);
 
     static constexpr int kUnknown = -1;
     static constexpr int kFailed = -2;
@@ -47,7 +49,10 @@ class Rows {
     size_t width(size_t row) const { return starts_[row + 1] - starts_[row]; }
     const int *slots(size_t row) const { return slots_.data() + starts_[row]; }
     const double *values(size_t row) const { return values_.data() + starts_[row]; }
+    double *values(size_t row) { return values_.data() + starts_[row]; }
     PyObject *const *texts(size_t row) const { return texts_.data() + starts_[row]; }
+    // Whether any value is a text.
+    bool has_text() const { return !held_texts_.empty(); }
     // Whether value j is that of slot j throughout, as it is when all events have all features.
     bool is_dense(size_t row) const { return dense_[row] != 0; }
 

@@ -11,6 +11,7 @@ namespace driftline {
 
 // A subject adds its types to the module; -1 with an exception set when that fails.
 int add_logistic(PyObject *module);
+int add_trees(PyObject *module);
 int add_naive_bayes(PyObject *module);
 
 // An owned reference.

@@ -1,0 +1,85 @@
+// Events and labels as trees take them: checked whole, named in a Schema, then free of Python.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "columns.hpp"
+#include "features.hpp"
+#include "leaf.hpp"
+#include "schema.hpp"
+
+namespace driftline {
+
+// Reads dicts (or an array) into rows of numbers. What is new is given a number only when all of a
+// batch was found good, so a batch that is refused leaves no trace.
+class Events {
+   public:
+    explicit Events(Schema &schema) : schema_(schema) {}
+
+    // Features that are nominal whatever their values are.
+    std::vector<Name> nominals;
+    // Bytes that categories may take; beyond it, new ones count as missing.
+    double category_bytes_max = 0.0;
+
+    // Each returns false with an exception set when something is refused.
+    bool read_one(PyObject *features);
+    bool read_all(PyObject *dicts);
+    bool open_array(PyObject *rows, PyObject *names);
+    bool read_label(PyObject *label);
+    bool read_labels(PyObject *labels, size_t n_rows);
+    // Number what is new. Call it after all else was read, or for a prediction, `recognise`.
+    bool learn();
+    bool recognise();
+
+    size_t size() const { return is_array_ ? n_array_rows_ : rows_.size(); }
+    // Valid until the next call; needs no GIL.
+    Row row(size_t i);
+    int32_t label(size_t i) const { return labels_[i]; }
+    // The dense values of the last row, for comparison with those of another.
+    const std::vector<double> &dense() const { return dense_; }
+
+    // The class as Python knows it (borrowed).
+    PyObject *class_object(int32_t cls) const { return classes_.name(cls); }
+    // -1: never seen.
+    int32_t find_class(PyObject *label) const;
+    void release_array() { array_.reset(); }
+    double category_bytes() const { return category_bytes_; }
+
+    // After the schema was loaded: find the Python objects for its names; false if out of memory.
+    bool restore();
+
+   private:
+    bool fail(int before);
+    bool add_features(int before);
+    bool check_kinds(int before);
+    bool add_categories();
+    bool check_label(PyObject *label, Ref &plain) const;
+    bool add_labels();
+    bool is_plain() const;
+    int32_t code_of_text(size_t feature, PyObject *text, bool may_add);
+    int32_t code_of_number(size_t feature, double number, bool may_add);
+    bool has_room(size_t bytes);
+
+    Schema &schema_;
+    Names names_;
+    Names classes_;
+    Rows rows_{true};
+    std::unique_ptr<Array> array_;
+    Columns columns_;
+    bool is_array_ = false;
+    size_t n_array_rows_ = 0;
+    std::vector<double> array_codes_;
+    // Classes of labels; of those in `plain_labels_`, which are new, the place there as -1 - place.
+    std::vector<int32_t> labels_;
+    std::vector<Ref> plain_labels_;
+    bool has_nominals_ = false;
+    std::vector<Names> text_codes_;
+    std::vector<std::unordered_map<double, int32_t>> number_codes_;
+    double category_bytes_ = 0.0;
+    std::vector<double> dense_;
+    std::vector<int32_t> order_;
+};
+
+}  // namespace driftline

@@ -1,0 +1,55 @@
+// The search for the best split of a leaf.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "leaf.hpp"
+
+namespace driftline {
+
+enum class SplitKind : uint8_t { kNone, kNumericBinary, kNominalBinary, kNominalMultiway };
+
+// A split that an observer suggests; without a feature it is River's null split: leave it be.
+struct Suggestion {
+    double merit = -std::numeric_limits<double>::infinity();
+    SplitKind kind = SplitKind::kNone;
+    int32_t feature = -1;
+    // The threshold, or the category that goes left.
+    double value = 0.0;
+};
+
+// What a split leaves in each of its branches.
+struct Children {
+    std::vector<std::vector<Share>> shares;
+    // Of a multiway split: the category of each branch.
+    std::vector<int32_t> categories;
+};
+
+// How much a split tells about the class.
+class Merit {
+   public:
+    Merit(const TreeRules &rules, const Schema &schema, const std::vector<Share> &before);
+
+    double of(const std::vector<std::vector<Share>> &after, size_t n) const;
+    double range() const;
+
+   private:
+    double info_gain(const std::vector<std::vector<Share>> &after, size_t n) const;
+    double gini(const std::vector<std::vector<Share>> &after, size_t n) const;
+    double hellinger(const std::vector<std::vector<Share>> &after) const;
+
+    const TreeRules &rules_;
+    const Schema &schema_;
+    size_t n_classes_;
+    double entropy_before_ = 0.0;
+};
+
+// Suggestions in River's order: the null split where the rules allow one, then one an observer.
+std::vector<Suggestion> suggest_splits(const Leaf &leaf, const TreeRules &rules,
+                                       const Schema &schema, const Merit &merit);
+
+Children children_of(const Leaf &leaf, const Suggestion &split, const Schema &schema);
+
+}  // namespace driftline

@@ -1,0 +1,168 @@
+"""The head of a tree's dump: its parameters, and the generator that a fresh model starts with."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any
+
+from river import base, drift
+from river.tree.splitter import GaussianSplitter, Splitter
+
+from models.compiled.dumps import DumpReader, DumpWriter
+
+CRITERIA = ("info_gain", "gini", "hellinger")
+LEAF_PREDICTIONS = ("mc", "nb", "nba")
+_BOOL, _INTEGER, _FLOAT, _TEXT = range(4)
+_NOTES = "BqBq"
+_RULES = "diBddBdiBdddBBB"
+_ADWIN = "diiii"
+_N_WORDS = 624
+
+
+def write_parameters(writer: DumpWriter, model: Any) -> None:
+    """Write the parameters that all trees share.
+
+    Raises
+    ------
+    ValueError
+        When one is not compiled: another splitter, criterion or leaf.
+    """
+    seed, depth = getattr(model, "seed", None), model.max_depth
+    writer.pack(
+        _NOTES, seed is not None, seed or 0, depth is not None, model.memory_estimate_period
+    )
+    writer.pack(
+        _RULES,
+        model.grace_period,
+        sys.getrecursionlimit() - 20 if depth is None else depth,
+        _choice("split_criterion", model.split_criterion, CRITERIA),
+        model.delta,
+        model.tau,
+        _choice("leaf_prediction", model.leaf_prediction, LEAF_PREDICTIONS),
+        model.nb_threshold,
+        _n_splits(model.splitter),
+        model.binary_split,
+        model.min_branch_fraction,
+        model.max_share_to_split,
+        model.max_size * 2**20,
+        model.stop_mem_management,
+        model.remove_poor_attrs,
+        model.merit_preprune,
+    )
+
+
+def read_parameters(reader: DumpReader) -> dict[str, Any]:
+    """Read what `write_parameters` wrote."""
+    has_seed, seed, has_depth, period = reader.unpack(_NOTES)
+    (grace, depth, criterion, delta, tau, leaf, threshold, n_splits, *rest) = reader.unpack(_RULES)
+    binary, fraction, share, max_bytes, stop, remove, preprune = rest
+    return {
+        "seed": int(seed) if has_seed else None,
+        "max_depth": int(depth) if has_depth else None,
+        "memory_estimate_period": int(period),
+        "grace_period": plain(grace),
+        "split_criterion": CRITERIA[int(criterion)],
+        "delta": delta,
+        "tau": tau,
+        "leaf_prediction": LEAF_PREDICTIONS[int(leaf)],
+        "nb_threshold": plain(threshold),
+        "splitter": GaussianSplitter(n_splits=int(n_splits)),
+        "binary_split": bool(binary),
+        "min_branch_fraction": fraction,
+        "max_share_to_split": share,
+        "max_size": max_bytes / 2**20,
+        "stop_mem_management": bool(stop),
+        "remove_poor_attrs": bool(remove),
+        "merit_preprune": bool(preprune),
+    }
+
+
+def write_detector(writer: DumpWriter, detector: base.DriftDetector | None) -> None:
+    """Write the parameters of an ADWIN.
+
+    Raises
+    ------
+    ValueError
+        When it is another detector.
+    """
+    if detector is None or isinstance(detector, drift.NoDrift):
+        detector = drift.ADWIN()  # type: ignore[no-untyped-call]
+    if type(detector) is not drift.ADWIN:
+        raise ValueError(f"the drift detector must be ADWIN, not {detector!r}")
+    writer.pack(
+        _ADWIN,
+        detector.delta,
+        detector.clock,
+        detector.max_buckets,
+        detector.min_window_length,
+        detector.grace_period,
+    )
+
+
+def read_detector(reader: DumpReader) -> drift.ADWIN:
+    """Read what `write_detector` wrote."""
+    delta, clock, max_buckets, min_window_length, grace_period = reader.unpack(_ADWIN)
+    return drift.ADWIN(  # type: ignore[no-untyped-call]
+        delta=delta,
+        clock=int(clock),
+        max_buckets=int(max_buckets),
+        min_window_length=int(min_window_length),
+        grace_period=int(grace_period),
+    )
+
+
+def write_names(writer: DumpWriter, names: list[Any] | None) -> None:
+    """Write names of features."""
+    writer.pack("I", len(names or ()))
+    for name in names or ():
+        if isinstance(name, str):
+            writer.pack("B", _TEXT)
+            writer.text(name)
+        else:
+            writer.pack("Bd", _INTEGER, name)
+
+
+def read_names(reader: DumpReader) -> list[Any] | None:
+    """Read what `write_names` wrote; none are None."""
+    (n,) = reader.unpack("I")
+    names: list[Any] = []
+    for _ in range(int(n)):
+        (kind,) = reader.unpack("B")
+        names.append(reader.text() if kind == _TEXT else int(reader.unpack("d")[0]))
+    return names or None
+
+
+def write_generator(writer: DumpWriter, seed: int | None) -> None:
+    """Write the state of a fresh `random.Random(seed)`."""
+    words = random.Random(seed).getstate()[1]
+    writer.pack(f"{_N_WORDS + 1}I", *words)
+
+
+def write_empty_schema(writer: DumpWriter) -> None:
+    """Write that no feature and no class is known yet."""
+    writer.pack("II", 0, 0)
+
+
+def write_empty_tree(writer: DumpWriter) -> None:
+    """Write a tree that has learned nothing: see `Tree::archive`."""
+    writer.pack("dIqqBBdB", 0.0, 0, 0, 0, True, False, 0.0, False)
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> int:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return choices.index(value)
+
+
+def _n_splits(splitter: Splitter | None) -> int:
+    if splitter is None:
+        splitter = GaussianSplitter()
+    if type(splitter) is not GaussianSplitter:
+        raise ValueError(f"the splitter must be GaussianSplitter, not {splitter!r}")
+    return int(splitter.n_splits)
+
+
+def plain(number: float) -> float:
+    """Give a whole number back as an int."""
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,299 @@
+"""River's Hoeffding trees, compiled; the forest is in `models.compiled.forest`.
+
+They predict what River's predict, count the same nodes, warnings and drifts, and draw the same
+random numbers from the same seed. What differs, on purpose:
+
+- Learning refuses what would ruin the state (numbers that are not finite, or from 1e15 on; None;
+  text where a number was, and the reverse; labels of two kinds) and then has changed nothing.
+- Predicting never changes a model. In River it plants an untrained forest, and asks observers of
+  nominal features about classes, which may change the order of later sums. A tree of naive Bayes
+  leaves is taken to have scored each event before it learns it, as in test-then-train.
+- `max_size` is a bound of what a tree takes, kept at every event; River looks at every
+  `memory_estimate_period`th unit of weight, if it is hit exactly. Until the bound is reached it has
+  no effect. From then on the leaves that promise least forget what they know of features, until a
+  fifth of the bound is free; a leaf that was put to sleep wakes at a later split if there is room.
+  Splits and the weights of classes stay, so when they alone fill the bound the tree stops growing.
+  Names of categories may take half as much again; beyond it, new categories count as missing.
+- Splits on one category of text are tried in sorted order, not in that of the process's hashes.
+- Where River would divide by zero (Hellinger, without weight in a class), a split has no merit.
+- Sums are those of Python 3.11; later ones add floats more exactly, and differ in the last bit.
+- Only `GaussianSplitter`, `ADWIN` (or `NoDrift`, for a forest) and `Accuracy` are compiled; others
+  are refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from river import base
+from river.tree.splitter import GaussianSplitter, Splitter
+
+from models.compiled import tree_dumps
+from models.compiled._native import TreeKernel
+from models.compiled.arrays import names_of, rows_of
+from models.compiled.dumps import DumpReader, DumpWriter
+
+
+class Trees(base.Classifier):  # type: ignore[misc]
+    """What the three have in common: arrays, dumps and memory."""
+
+    _KIND: ClassVar[str]
+    _run_array: Any
+    _restore: Any
+    _memory: Any
+    _classes: Any
+    _counts: Any
+    _statistics: Any
+    dump: Any
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes seen so far, sorted: the columns of `predict_proba_many`."""
+        found: tuple[Any, ...] = self._classes()
+        return found
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the model takes, without the Python objects of its names."""
+        return int(self._memory()[0])
+
+    def learn_many(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        w: ArrayLike | None = None,
+        names: Sequence[str | int] | None = None,
+    ) -> None:
+        """Learn the rows of an array, exactly as one after the other; all of them, or none.
+
+        Columns are features: `names`, or 0, 1, 2 and so on. Nominal ones hold numbers here.
+        """
+        self._run(X, y, w, names, False)
+
+    def predict_proba_many(
+        self, X: ArrayLike, names: Sequence[str | int] | None = None
+    ) -> NDArray[np.float64]:
+        """Predict the probability of each of `classes` for each row of an array."""
+        out: NDArray[np.float64] = self._run(X, None, None, names, True)
+        return out
+
+    def test_then_train_many(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        w: ArrayLike | None = None,
+        names: Sequence[str | int] | None = None,
+    ) -> NDArray[np.float64]:
+        """Predict for each row, and learn it before the next is predicted.
+
+        Columns are the `classes` that are known after the last row.
+        """
+        out: NDArray[np.float64] = self._run(X, y, w, names, True)
+        return out
+
+    def clone(
+        self, new_params: dict[str, Any] | None = None, include_attributes: bool = False
+    ) -> Self:
+        """Return a fresh model with the same parameters, or with the state as well."""
+        cloned: Self = super().clone(new_params)
+        if include_attributes and not new_params:
+            cloned._restore(self.dump())
+        return cloned
+
+    def mutate(self, new_attrs: dict[str, Any]) -> None:
+        """Modify parameters in place; what was learned stays."""
+        dump = self.dump()
+        n_before = len(self._head())
+        super().mutate(new_attrs)
+        writer = self._head()
+        writer.raw(dump[n_before:-4])
+        self._restore(writer.finish())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (), self.dump()
+
+    def __setstate__(self, dump: bytes) -> None:
+        self._restore(dump)
+        self.__dict__.update(self._parameters_of(DumpReader(dump, self._KIND)))
+
+    @classmethod
+    def load(cls, dump: bytes) -> Self:
+        """Restore a dumped model.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are damaged, of another format or of another estimator.
+        """
+        model = cls()
+        model.__setstate__(dump)
+        return model
+
+    @property
+    def _multiclass(self) -> bool:
+        return True
+
+    def _run(self, X: Any, y: Any, w: Any, names: Any, predicts: bool) -> Any:
+        rows = rows_of(X)
+        labels = None if y is None else y.tolist() if isinstance(y, np.ndarray) else y
+        out = self._run_array(rows, names_of(names, rows), labels, w, predicts)
+        return np.frombuffer(out).reshape(len(rows), -1) if predicts and len(rows) else None
+
+    def _head(self) -> DumpWriter:
+        writer = DumpWriter(self._KIND)
+        self._write_parameters(writer)
+        return writer
+
+    def _begin(self) -> None:
+        writer = self._head()
+        tree_dumps.write_generator(writer, self._seed())
+        tree_dumps.write_empty_schema(writer)
+        self._write_empty(writer)
+        self._restore(writer.finish())
+
+    def _seed(self) -> int | None:
+        return getattr(self, "seed", None)
+
+    def _write_parameters(self, writer: DumpWriter) -> None:
+        raise NotImplementedError
+
+    def _write_empty(self, writer: DumpWriter) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def _parameters_of(cls, reader: DumpReader) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class SingleTree(Trees):
+    """What is told of one tree."""
+
+    @property
+    def n_nodes(self) -> int | None:
+        """Splits and leaves; None before the first event, as in River."""
+        return self._count(0) or None
+
+    @property
+    def n_branches(self) -> int | None:
+        """Splits."""
+        return self._count(1) if self._count(0) else None
+
+    @property
+    def n_leaves(self) -> int | None:
+        """Leaves."""
+        return self._count(2) or None
+
+    @property
+    def height(self) -> int:
+        """Nodes on the longest path."""
+        return self._count(3)
+
+    @property
+    def n_active_leaves(self) -> int:
+        """Leaves that may still be split, as River counts them."""
+        return self._count(4)
+
+    @property
+    def n_inactive_leaves(self) -> int:
+        """Leaves that were given up, as River counts them."""
+        return self._count(5)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What River's `summary` tells."""
+        return {
+            "n_nodes": self.n_nodes,
+            "n_branches": self.n_branches,
+            "n_leaves": self.n_leaves,
+            "n_active_leaves": self.n_active_leaves,
+            "n_inactive_leaves": self.n_inactive_leaves,
+            "height": self.height,
+            "total_observed_weight": self._counts()[0][6],
+        }
+
+    def _count(self, which: int) -> int:
+        return int(self._counts()[0][which])
+
+
+class HoeffdingTreeClassifier(TreeKernel, SingleTree):  # type: ignore[misc]
+    """River's `tree.HoeffdingTreeClassifier`, compiled; parameters and defaults are River's.
+
+    Examples
+    --------
+    >>> from river.datasets import synth
+    >>> model = HoeffdingTreeClassifier(grace_period=100, delta=1e-5)
+    >>> n_right = 0
+    >>> for x, y in synth.Agrawal(seed=42).take(1_000):
+    ...     n_right += model.predict_one(x) == y
+    ...     model.learn_one(x, y)
+    >>> n_right, model.n_nodes
+    (850, 3)
+    """
+
+    _KIND = "HoeffdingTreeClassifier"
+
+    def __init__(
+        self,
+        grace_period: int = 200,
+        max_depth: int | None = None,
+        split_criterion: str = "info_gain",
+        delta: float = 1e-7,
+        tau: float = 0.05,
+        leaf_prediction: str = "nba",
+        nb_threshold: int = 0,
+        nominal_attributes: list[Any] | None = None,
+        splitter: Splitter | None = None,
+        binary_split: bool = False,
+        min_branch_fraction: float = 0.01,
+        max_share_to_split: float = 0.99,
+        max_size: float = 100.0,
+        memory_estimate_period: int = 1000000,
+        stop_mem_management: bool = False,
+        remove_poor_attrs: bool = False,
+        merit_preprune: bool = True,
+    ) -> None:
+        self.grace_period = grace_period
+        self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
+        self.split_criterion = split_criterion
+        self.delta = delta
+        self.tau = tau
+        self.leaf_prediction = leaf_prediction
+        self.nb_threshold = nb_threshold
+        self.nominal_attributes = nominal_attributes
+        self.splitter = GaussianSplitter() if splitter is None else splitter
+        self.binary_split = binary_split
+        self.min_branch_fraction = min_branch_fraction
+        self.max_share_to_split = max_share_to_split
+        self.max_size = max_size
+        self.memory_estimate_period = memory_estimate_period
+        self.stop_mem_management = stop_mem_management
+        self.remove_poor_attrs = remove_poor_attrs
+        self.merit_preprune = merit_preprune
+        self._begin()
+
+    @property
+    def _mutable_attributes(self) -> set[str]:
+        return {"grace_period", "delta", "tau"}
+
+    def _seed(self) -> int:
+        # It draws nothing, but equal models have equal dumps.
+        return 0
+
+    def _write_parameters(self, writer: DumpWriter) -> None:
+        tree_dumps.write_parameters(writer, self)
+        tree_dumps.write_detector(writer, None)
+        tree_dumps.write_names(writer, self.nominal_attributes)
+
+    def _write_empty(self, writer: DumpWriter) -> None:
+        tree_dumps.write_empty_tree(writer)
+
+    @classmethod
+    def _parameters_of(cls, reader: DumpReader) -> dict[str, Any]:
+        found = tree_dumps.read_parameters(reader)
+        tree_dumps.read_detector(reader)
+        del found["seed"]
+        return {**found, "nominal_attributes": tree_dumps.read_names(reader)}
