@@ -28,6 +28,10 @@ class Task(StrEnum):
     REGRESSION = "regression"
     ANOMALY = "anomaly"
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[type[Task], tuple[str]]:
+        # By value: Python 3.11.0 to 3.11.3 write getattr into the pickle, which no state may name.
+        return Task, (self.value,)
+
 
 class Example(msgspec.Struct, frozen=True, gc=False):
     """One line of the examples log: what the model knew, what it said, and what was true.

@@ -26,7 +26,7 @@ class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree):  # type: 
     ...     n_right += model.predict_one(x) == y
     ...     model.learn_one(x, y)
     >>> n_right, model.n_nodes
-    (850, 3)
+    (910, 7)
     """
 
     _KIND = "HoeffdingAdaptiveTreeClassifier"

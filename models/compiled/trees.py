@@ -231,7 +231,7 @@ class HoeffdingTreeClassifier(TreeKernel, SingleTree):  # type: ignore[misc]
     ...     n_right += model.predict_one(x) == y
     ...     model.learn_one(x, y)
     >>> n_right, model.n_nodes
-    (850, 3)
+    (876, 5)
     """
 
     _KIND = "HoeffdingTreeClassifier"

@@ -64,9 +64,15 @@ class MemoryStore:
         """Drop everything but the versions, the birth record first."""
         self._birth = None
         self._epochs = dict.fromkeys(lanes, epoch)
-        positions_and_state = self._positions, self._states, self._watermarks, self._n_commits
+        lanes_too = (
+            self._positions,
+            self._states,
+            self._watermarks,
+            self._n_commits,
+            self._n_prepared,
+        )
         events = self._pending, self._claims, self._own_claims, self._silent
-        for forgotten in (*positions_and_state, *events, self._fields):
+        for forgotten in (*lanes_too, *events, self._fields):
             forgotten.clear()
         self._mark_at_rest = -math.inf
 
