@@ -14,11 +14,13 @@ A learner's life:
    fingerprint, `seal` signs them. After a crash, `restore` verifies the newest one, the shell seeks
    to its position, and the fold goes on; the result is that of a run that never crashed, bit for
    bit.
-6. Any version can be had again: an older one by `restore`, a lost one by folding the log from the
-   start. Equal fingerprints prove it.
+6. A command may take it back to an older version, or on with another threshold. That begins a
+   `Lineage`, whose segments every later version carries: what it was folded from, and what not.
+7. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
+   over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `learner`;
+`prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `learner`; `lineage`;
 `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
@@ -29,7 +31,6 @@ from models.checkpoint import (
     decode_meta,
     encode,
     libraries,
-    parse_id,
     peek,
     restore,
     seal,
@@ -48,6 +49,7 @@ from models.errors import (
     UnknownVersion,
 )
 from models.learner import Learner, SeenOffsets
+from models.lineage import Course, Exclusion, Lineage, Segment, parse_id
 from models.pipelines import build, describe, names, pipeline_hash, trusted_modules
 from models.prequential import Prequential, PrequentialValues
 from models.sealing import KeyRing
@@ -70,6 +72,7 @@ __all__ = [
     "CheckpointConflict",
     "CheckpointCorrupt",
     "CheckpointError",
+    "Course",
     "CutReason",
     "Direction",
     "DriftKind",
@@ -79,6 +82,7 @@ __all__ = [
     "DriftWatch",
     "DriftlineError",
     "Example",
+    "Exclusion",
     "FeatureValue",
     "Features",
     "InvalidPipeline",
@@ -86,12 +90,14 @@ __all__ = [
     "LearnFailed",
     "LearnOutcome",
     "Learner",
+    "Lineage",
     "MetricValues",
     "Prequential",
     "PrequentialValues",
     "Refusal",
     "Score",
     "SeenOffsets",
+    "Segment",
     "StoreUnavailable",
     "Task",
     "Truth",

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from importlib import metadata
@@ -23,8 +22,9 @@ from importlib import metadata
 import msgspec
 
 from models import sealing
-from models.errors import CheckpointCorrupt, Refusal, UnknownVersion
+from models.errors import CheckpointCorrupt, Refusal
 from models.learner import Learner
+from models.lineage import Segment
 from models.prequential import PrequentialValues
 from models.sealing import KeyRing
 from models.types import Task
@@ -33,7 +33,6 @@ SCHEMA = 1
 # These decide whether a state means the same; the others are for the record. River moves and
 # changes classes in minor releases, Python changes how floats are summed.
 _MUST_BE_EQUAL = ("river", "python")
-_ID = re.compile(r"v(\d{1,9})-(\d{1,18})")
 
 
 class CutReason(StrEnum):
@@ -43,10 +42,14 @@ class CutReason(StrEnum):
     TIME = "time"
     STOP = "stop"
     REBUILT = "rebuilt"
+    COMMAND = "command"
 
 
 class VersionMeta(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a version without loading it. `cut_time` is in seconds since the epoch."""
+    """What is known of a version without loading it. `cut_time` is in seconds since the epoch.
+
+    `segments` say how it came to be, where that was not one fold from the log's start.
+    """
 
     schema: int = SCHEMA
     id: str
@@ -64,6 +67,7 @@ class VersionMeta(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
     sha256: str
     n_bytes: int
+    segments: tuple[Segment, ...] = ()
 
 
 def libraries() -> dict[str, str]:
@@ -84,6 +88,7 @@ def encode(
     libraries: Mapping[str, str],
     cut_time: float,
     reason: CutReason,
+    segments: tuple[Segment, ...] = (),
 ) -> tuple[VersionMeta, bytes]:
     """Cut a version: an immutable copy of the learner's state, and what proves it.
 
@@ -115,27 +120,9 @@ def encode(
         libraries=dict(libraries),
         sha256=hashlib.sha256(blob).hexdigest(),
         n_bytes=len(blob),
+        segments=segments,
     )
     return meta, blob
-
-
-def parse_id(version_id: str) -> tuple[int, int]:
-    """Give (lineage, position) of a version by its id.
-
-    Raises
-    ------
-    UnknownVersion
-        If no version can be called that.
-
-    Examples
-    --------
-    >>> parse_id("v1-45312")
-    (1, 45312)
-    """
-    found = _ID.fullmatch(version_id)
-    if found is None:
-        raise UnknownVersion(f"{version_id!r} is no version: they are called like v1-45312")
-    return int(found[1]), int(found[2])
 
 
 def seal(meta: VersionMeta, blob: bytes, keys: KeyRing | None = None) -> bytes:

@@ -206,6 +206,19 @@ class Learner:
             drifts=drifts,
         )
 
+    def leave_out(self, examples: Sequence[Example], offsets: Sequence[int]) -> None:
+        """Pass examples by: nothing of them is learned, nor of their repetitions later."""
+        assert not self._failed, "this learner failed before: load a checkpoint"
+        self._admit(examples, offsets)
+        self.position = max(self.position, offsets[-1] + 1)
+
+    def branch(self, lineage: int, position: int, threshold: float | None) -> None:
+        """Begin a lineage with this state, going on at `position`; a threshold may come with it."""
+        assert lineage > self.lineage and position >= self.position, (lineage, position)
+        self.lineage, self.position = lineage, position
+        if threshold is not None:
+            self.threshold = threshold
+
     def metrics(self) -> PrequentialValues:
         """Compute the prequential metrics; see `Prequential.values`."""
         return self._prequential.values()

@@ -32,9 +32,11 @@ The worker:
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records
     learn       handler: example to model and version (knows no framework)
+    control     operators' commands, decided one at a time (knows no framework)
     scorer      the model in force: the live learner, or the newest version
     vault       stored versions: verified, newest good first
     learners    the learner that the configuration describes; loads exported versions
+    kafka_logs  commands and past examples, read beside the lanes
     outbox      the one way out to Kafka, a batch at a time
     outages     waiting until a server that is away comes back
     ports       what handlers and lanes need, as Protocols
@@ -61,6 +63,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     schedule    when labels are due
     evaluation  the learner over a file, without servers
     replay      the learner over the examples log
+    commands    a command given, and its outcome awaited
     ledger      every event and label accounted for
     recovery    what Redis held, rebuilt from the logs
     outcomes    what came of each input, as the outputs tell: where lanes go on

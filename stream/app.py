@@ -30,6 +30,7 @@ from stream.birth import StateLost
 from stream.clients import aiokafka_config, kafka_ssl_context, redis_config
 from stream.delivery import LaneConsumer, LaneTransport
 from stream.http import MonitoringServer
+from stream.kafka_logs import KafkaLogs
 from stream.lane import RecordsMissing
 from stream.lanes import Lanes
 from stream.outages import Outage
@@ -54,6 +55,7 @@ class LaneApp(faust.App):  # type: ignore[misc]
 
     lanes: Lanes
     outbox: KafkaOutbox
+    logs: KafkaLogs
     monitoring: MonitoringServer
 
     async def on_start(self) -> None:
@@ -95,6 +97,7 @@ def build_app(
         aiokafka_config(settings.kafka), settings.app, clock.now, kafka_outage.retry
     )
     app = _faust_app(settings, datadir, outbox)
+    app.logs = KafkaLogs(aiokafka_config(settings.kafka), settings.app)
     # The consumer class comes from the transport, and declaring an agent builds the consumer.
     app.transport = LaneTransport([URL(_broker_url(settings))], app)
     worker = Worker(
@@ -102,6 +105,7 @@ def build_app(
         store=store,
         outbox=outbox,
         clock=clock,
+        logs=app.logs,
         highwater=lambda topic, partition: app.consumer.highwater(TP(topic, partition)),
         pause=lambda topic, partition, paused: _consumer(app).hold(TP(topic, partition), paused),
         name=f"{socket.gethostname()}:{os.getpid()}",
@@ -227,6 +231,7 @@ def _connect_lifecycle(app: LaneApp, worker: Worker, outages: Sequence[Outage]) 
 
     async def leaving(app: Any, *args: Any, **kwargs: Any) -> None:
         await lanes.close()
+        await app.logs.stop()
         await app.outbox.stop()
 
     signals: Any = app  # Faust's types want receivers that nobody would write.

@@ -213,9 +213,11 @@ class Lane:
         await self._outbox.publish(outcome.messages)
         for cut in outcome.cuts:
             content = cut.version_id, cut.meta, cut.blob
-            await self._store.cut_version(self.lease, cut.position, *content, cut.keep, cut.replace)
+            how = cut.keep, cut.replace, cut.changes
+            await self._store.cut_version(self.lease, cut.position, *content, *how)
         if outcome.durable:
-            await self._store.commit(self.lease, self.position, outcome.changes, outcome.watermark)
+            position = self.position if outcome.position is None else outcome.position
+            await self._store.commit(self.lease, position, outcome.changes, outcome.watermark)
         self.settled = self.position
         self._observer.committed(self, records, outcome, self._clock.now() - begun)
         await self._outbox.publish(outcome.announcements)

@@ -3,23 +3,27 @@
 Why a version is the only checkpoint: the learner is a fold over a log that is kept, so after a
 crash the newest version and the examples since are enough, and re-folding them gives the same
 state, the same drift signals under the same ids, and costs microseconds an example.
+
+Why what a command changes is in force only at the next call: by then the lane has committed it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from models import checkpoint
 from models.checkpoint import CutReason
 from models.learner import Learner
-from models.stores.base import Lease, VersionStore
+from models.lineage import Lineage
+from models.stores.base import NO_CHANGES, Lease, VersionStore
 from stream import topics
+from stream.control import FROZEN, SAID, Champion, Control, Ruling
 from stream.messages import SHARD_KEY, decode_example, encode_drift, encode_json
-from stream.ports import Cut, Message, Outcome, Record
+from stream.ports import Cut, Logs, Message, Outcome, Record
 from stream.scorer import ModelInForce
 from stream.settings import VersionSettings
 from stream.vault import Vault
@@ -39,6 +43,7 @@ class LearnHandler:
         store: VersionStore,
         versions: VersionSettings,
         vault: Vault,
+        logs: Logs,
     ) -> None:
         self._shard = shard
         self._fresh = fresh
@@ -46,34 +51,59 @@ class LearnHandler:
         self._store = store
         self._versions = versions
         self._vault = vault
+        self._control = Control(shard, logs=logs, vault=vault, store=store)
         self.learner: Learner | None = None
+        self.lineage = Lineage()
         self.cut_bytes = 0
         self.cut_at = float("-inf")
         self._parent: str | None = None
         self._cut_position = 0
+        self._n_absorbed = 0
+        self._frozen = False
+        self._said: bytes | None = None
+        self._ruling: Ruling | None = None
 
     async def open(self, lease: Lease) -> int | None:
         """Load the newest version that verifies; without any, begin with a fresh learner."""
-        learner, version = await self._load()
-        self.learner = learner
-        self._parent = version
-        self._cut_position = learner.position
+        champion = await self._load(frozen=FROZEN in lease.state)
+        self._control.open(lease.state)
+        self._said = lease.state.get(SAID)
+        self._ruling = None
+        self._n_absorbed = 0
         self.cut_at = float("-inf")
-        self._in_force.go_live(learner, version or learner.version_id)
-        return learner.position if version else None
+        self._take_over(champion)
+        return champion.learner.position if champion.version else None
 
-    async def _load(self) -> tuple[Learner, str | None]:
+    async def _load(self, *, frozen: bool) -> Champion:
         newest = await self._store.newest_version()
         good = await self._vault.newest_good(newest)
         if good is not None:
-            return good
+            return Champion(good.learner, Lineage(good.meta.segments), good.version_id, frozen)
         if newest is not None:
             log.error("no stored version verifies: learning again from the start of the log")
-        return self._fresh(), None
+        return Champion(self._fresh(), Lineage(), None, frozen)
+
+    def _take_over(self, champion: Champion) -> None:
+        learner, lineage, version, frozen = champion
+        self.learner, self.lineage, self._parent, self._frozen = learner, lineage, version, frozen
+        self._cut_position = learner.position
+        self._in_force.go_live(learner, version or learner.version_id, lineage.threshold)
+
+    def _enforce(self, now: float) -> None:
+        """Let the last command's outcome, which is committed by now, be in force."""
+        ruling, self._ruling = self._ruling, None
+        if ruling is None:
+            return
+        self._frozen = ruling.frozen
+        if ruling.cut is not None:
+            version = ruling.cut.learner.version_id
+            self._take_over(ruling.cut._replace(version=version, frozen=ruling.frozen))
+            self.cut_at = now
 
     async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
         """Learn a batch; cut versions where they are due."""
         assert self.learner is not None, "absorb before open"
+        self._enforce(now)
         outcome = Outcome(durable=False, counts=Counter())
         start = 0
         while start < len(records):
@@ -93,7 +123,8 @@ class LearnHandler:
 
     def _learn(self, learner: Learner, records: Sequence[Record], outcome: Outcome) -> None:
         examples = [decode_example(record.value or b"") for record in records]
-        learned = learner.absorb(examples, [record.offset for record in records])
+        learned = self.lineage.absorb(learner, examples, [record.offset for record in records])
+        self._n_absorbed += len(records)
         for signal in learned.drifts:
             body = encode_drift(signal, self._shard, learner.lineage)
             outcome.messages.append(Message(topics.DRIFT.name, 0, SHARD_KEY, body))
@@ -102,18 +133,45 @@ class LearnHandler:
         outcome.counts["redelivered_examples"] += learned.n_redelivered
 
     async def tick(self, position: int, now: float) -> Outcome | None:
-        """Cut a version if the last one is old and something was learned since."""
+        """Decide a command; else cut a version if the last is old and something was learned."""
         assert self.learner is not None, "tick before open"
+        self._enforce(now)
+        outcome = await self._steer(self.learner, now)
+        if outcome is not None:
+            return outcome
         outcome = Outcome(durable=False, counts=Counter())
         self._cut_if_late(self.learner, now, outcome)
         return outcome if outcome.cuts else None
 
+    async def _steer(self, learner: Learner, now: float) -> Outcome | None:
+        if self._said is not None:
+            # It may have been published before: then this is the same record again.
+            audit, self._said = self._said, None
+            return Outcome(durable=False, announcements=[_audit(audit)])
+        begun = await self._control.begin(is_new=self._parent is None)
+        if begun:
+            return Outcome(changes=begun, position=self._cut_position)
+        champion = Champion(learner, self.lineage, self._parent, self._frozen)
+        ruling = await self._control.step(champion, self._n_absorbed, now)
+        self._n_absorbed = 0
+        if ruling is None:
+            return None
+        self._ruling = ruling
+        outcome = Outcome(durable=ruling.cut is None, counts=Counter())
+        if ruling.cut is None:
+            outcome.changes, outcome.position = ruling.changes, self._cut_position
+        else:
+            self._add_cut(ruling.cut, CutReason.COMMAND, now, outcome, ruling.changes)
+        outcome.announcements.append(_audit(encode_json(ruling.audit)))
+        return outcome
+
     def hold(self, records: Sequence[Record]) -> bool:
-        """Never: examples depend on no other lane."""
-        return False
+        """Leave the examples where they are while learning stands still."""
+        return self._frozen
 
     def final(self, now: float) -> Outcome | None:
         """Cut a version of what was learned since the last one, for the next owner to start at."""
+        self._enforce(now)
         if self.learner is None or self.learner.position == self._cut_position:
             return None
         outcome = Outcome(durable=False, counts=Counter())
@@ -127,33 +185,50 @@ class LearnHandler:
             self._cut(learner, CutReason.TIME, now, outcome)
 
     def _cut(self, learner: Learner, reason: CutReason, now: float, outcome: Outcome) -> None:
+        champion = Champion(learner, self.lineage, self._parent, self._frozen)
+        self._parent = self._add_cut(champion, reason, now, outcome)
+        self._cut_position = learner.position
+        self.cut_at = now
+        self._in_force.live_version = self._parent
+
+    def _add_cut(
+        self,
+        champion: Champion,
+        reason: CutReason,
+        now: float,
+        outcome: Outcome,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
+    ) -> str:
         meta, blob = checkpoint.encode(
-            learner,
-            parent=self._parent,
+            champion.learner,
+            parent=champion.version,
             cut_time=now,
             reason=reason,
             libraries=checkpoint.libraries(),
+            segments=champion.lineage.segments,
         )
         self.cut_bytes = len(blob)
         outcome.cuts.append(
             Cut(
                 meta.id,
-                learner.position,
+                meta.position,
                 self._vault.seal(meta, blob),
                 blob,
                 self._versions.keep,
                 replace=self._vault.has_refused(meta.id),
+                changes=changes,
             )
         )
         body = {"event": "cut", "shard": self._shard, **msgspec.to_builtins(meta)}
         outcome.announcements.append(Message(topics.VERSIONS.name, 0, SHARD_KEY, encode_json(body)))
         outcome.counts["versions"] += 1
-        self._parent = meta.id
-        self._cut_position = learner.position
-        self.cut_at = now
-        self._in_force.live_version = meta.id
+        return meta.id
 
     def close(self) -> None:
         """Stop learning here; scoring goes on with the model as it is."""
         self._in_force.leave()
         self.learner = None
+
+
+def _audit(record: bytes) -> Message:
+    return Message(topics.AUDIT.name, 0, SHARD_KEY, record)

@@ -93,8 +93,23 @@ class DeadLetter(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator wants done, on `<app>.control`; `why` is theirs, for the audit."""
+
+    id: str
+    command: str
+    arguments: dict[str, Any]
+    who: str
+    why: str
+    time: float
+    schema: int = SCHEMA
+
+
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what to which `subject`, how it ended and why; on `<app>.audit`."""
+    """Who did what to which `subject`, how it ended and why; on `<app>.audit`.
+
+    Of a command, `why` is what its operator gave, and `version` is in force after it.
+    """
 
     id: str
     who: str
@@ -104,6 +119,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     detail: str
     time: float
+    why: str = ""
+    version: str | None = None
     schema: int = SCHEMA
 
 
@@ -200,6 +217,7 @@ def decode_pending_fields(record: bytes) -> int:
 
 decode_example: Callable[[bytes], Example] = msgspec.json.Decoder(Example).decode
 decode_decision: Callable[[bytes], Decision] = msgspec.json.Decoder(Decision).decode
+decode_command: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
 decode_audit: Callable[[bytes], AuditRecord] = msgspec.json.Decoder(AuditRecord).decode
 decode_dead_letter: Callable[[bytes], DeadLetter] = msgspec.json.Decoder(DeadLetter).decode
 

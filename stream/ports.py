@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from models.stores.base import Lease
+from models.stores.base import NO_CHANGES, Lease
 
 
 class Record(Protocol):
@@ -32,7 +32,8 @@ class Message(NamedTuple):
 class Cut(msgspec.Struct, frozen=True):
     """A version to store, with the lane's position that it was cut at; `keep` thins old ones.
 
-    `replace` is set where a version of that id is stored and does not verify.
+    `replace` is set where a version of that id is stored and does not verify. `changes` of the
+    lane's state are committed with it.
     """
 
     version_id: str
@@ -41,6 +42,7 @@ class Cut(msgspec.Struct, frozen=True):
     blob: bytes
     keep: int
     replace: bool = False
+    changes: Mapping[str, bytes | None] = NO_CHANGES
 
 
 class Outcome(msgspec.Struct):
@@ -48,7 +50,8 @@ class Outcome(msgspec.Struct):
 
     `messages` are published before the commit, `announcements` after it. `changes` are keyed
     state (None deletes). With `durable` false there is nothing to write: the lane's position in
-    the store stays where it is, and a restart absorbs these records again.
+    the store stays where it is, and a restart absorbs these records again. `position` is set where
+    the lane's state stands elsewhere than the lane: a learner's, at its last version.
     `counts` say what happened, by metric name or (name, reason); `label_delays` are in seconds.
     """
 
@@ -58,6 +61,7 @@ class Outcome(msgspec.Struct):
     watermark: float | None = None
     cuts: list[Cut] = []
     durable: bool = True
+    position: int | None = None
     counts: dict[str | tuple[str, str], int] = {}
     label_delays: list[float] = []
 
@@ -95,6 +99,22 @@ class Outbox(Protocol):
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish and wait until all are acknowledged, in order for each partition."""
+        ...
+
+
+class Logs(Protocol):
+    """Reads logs beside the lanes: topics without the application's prefix, by offset."""
+
+    async def end(self, topic: str, partition: int) -> int | None:
+        """Give the offset after the last record; None if it can't be had now."""
+        ...
+
+    async def read(self, topic: str, partition: int, position: int, limit: int) -> Sequence[Record]:
+        """Give records from `position` on that are here already; it does not wait for more."""
+        ...
+
+    async def release(self, topic: str, partition: int) -> None:
+        """Drop what was kept for reading that log."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from models.learner import Learner
+from models.lineage import Course, Segment
 from stream.messages import decode_example
 
 
@@ -16,14 +17,18 @@ def fold(
     learner: Learner,
     batches: Iterable[Sequence[tuple[int, bytes]]],
     to_position: int | None = None,
+    segments: Sequence[Segment] = (),
 ) -> Iterator[int]:
-    """Absorb (offset, value) batches up to a position; gives the position after each.
+    """Absorb (offset, value) batches up to a position; gives the position in the log after each.
+
+    `segments` are those of a version's lineage.
 
     Raises
     ------
     LogIncomplete
         When an offset is missing: the state would look right and be another.
     """
+    course, position = Course(learner, segments), learner.position
     for batch in batches:
         wanted = [
             (offset, value)
@@ -32,9 +37,10 @@ def fold(
         ]
         if wanted:
             offsets = [offset for offset, _ in wanted]
-            _check_no_gap(learner.position, offsets)
-            learner.absorb([decode_example(value) for _, value in wanted], offsets)
-            yield learner.position
+            _check_no_gap(position, offsets)
+            course.absorb([decode_example(value) for _, value in wanted], offsets)
+            position = offsets[-1] + 1
+            yield position
         if len(wanted) < len(batch):
             return
 

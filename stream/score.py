@@ -32,6 +32,9 @@ from stream.silence import Silence
 class Scorer(Protocol):
     """The model in force: the live learner where this worker owns it, else a snapshot."""
 
+    threshold: float | None
+    """The threshold that comes with it; None: the configured one."""
+
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """Score events, in order."""
         ...
@@ -138,7 +141,10 @@ class ScoreHandler:
         # River's sigmoid gives the integers 0 and 1 far out, which JSON would keep.
         plain: list[Any] = [dict(s) if isinstance(s, Mapping) else float(s) for s in scores]
         version, position, stale = self._scorer.stamp()
-        fields, threshold, partition = self._decoder.fields.id, self._threshold, self._partition
+        fields, partition = self._decoder.fields.id, self._partition
+        threshold = self._scorer.threshold
+        if threshold is None:
+            threshold = self._threshold
         return [
             Pending(
                 fields,

@@ -30,6 +30,8 @@ class ModelInForce:
         self._now = now
         self._staleness_max = staleness_max
         self.live: Learner | None = None
+        self.threshold: float | None = None
+        """The decision threshold that comes with the model in force; None: the configured one."""
         self.live_version: str | None = None
         self._snapshot = fresh()
         self._snapshot_version = self._snapshot.version_id
@@ -55,9 +57,9 @@ class ModelInForce:
             return self.version, self.live.position, False
         return self.version, self._snapshot.position, self.age > self._staleness_max
 
-    def go_live(self, learner: Learner, version: str) -> None:
+    def go_live(self, learner: Learner, version: str, threshold: float | None) -> None:
         """Score with the learner that this worker's learn lane keeps."""
-        self.live, self.live_version = learner, version
+        self.live, self.live_version, self.threshold = learner, version, threshold
 
     def leave(self) -> None:
         """Keep scoring with the learner as it was when its lane went to another worker."""
@@ -66,9 +68,9 @@ class ModelInForce:
             self.live = None
             self._confirmed_at = self._now()
 
-    def replace_snapshot(self, learner: Learner, version: str) -> None:
+    def replace_snapshot(self, learner: Learner, version: str, threshold: float | None) -> None:
         """Swap a newer version in."""
-        self._snapshot, self._snapshot_version = learner, version
+        self._snapshot, self._snapshot_version, self.threshold = learner, version, threshold
 
     def confirm(self) -> None:
         """Note that the version in force is the newest that exists."""

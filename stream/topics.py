@@ -84,6 +84,16 @@ AUDIT = Topic(
     # Asked about long after; a few records a week.
     retention_ms=FOREVER,
 )
+CONTROL = Topic(
+    "control",
+    "shard",
+    "an operator's command",
+    "`driftline rollback` and others",
+    "learn lane",
+    one_partition=True,
+    # The learn lane knows by its offset which commands it has had.
+    retention_ms=FOREVER,
+)
 TOPICS = (
     EVENTS,
     LABELS,
@@ -92,6 +102,7 @@ TOPICS = (
     EXAMPLES,
     DRIFT,
     VERSIONS,
+    CONTROL,
     AUDIT,
     DEAD_LETTERS,
     REPLAYS,

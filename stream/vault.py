@@ -7,7 +7,7 @@ version, and a version that is refused is told once by a worker, however often i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from models import checkpoint
 from models.checkpoint import VersionMeta
@@ -16,7 +16,8 @@ from models.learner import Learner
 from models.sealing import KeyRing
 from models.stores.base import VersionStore
 
-Background = Callable[[Callable[[], Learner]], Awaitable[Learner]]
+Restored: TypeAlias = tuple[VersionMeta, Learner]
+Background = Callable[[Callable[[], Restored]], Awaitable[Restored]]
 """Runs a function where it does not keep the lanes waiting: `asyncio.to_thread`."""
 
 LOST = "has lost its content"
@@ -28,6 +29,14 @@ class RefusedVersion(NamedTuple):
     version_id: str
     reason: Refusal
     detail: str
+
+
+class GoodVersion(NamedTuple):
+    """A version that verified, restored."""
+
+    learner: Learner
+    version_id: str
+    meta: VersionMeta
 
 
 class Verdict(NamedTuple):
@@ -108,7 +117,7 @@ class Vault:
 
     async def newest_good(
         self, newest: str | None, in_force: str | None = None
-    ) -> tuple[Learner, str] | None:
+    ) -> GoodVersion | None:
         """Load the newest version that verifies; None if there is none after the one in force.
 
         `newest` is tried first, then all others in their order.
@@ -119,12 +128,26 @@ class Vault:
         for version_id in (*first, *rest):
             if version_id == in_force:
                 return None
-            learner = await self._load(version_id)
-            if learner is not None:
-                return learner, version_id
+            good = await self._load(version_id)
+            if good is not None:
+                return good
         return None
 
-    async def _load(self, version_id: str) -> Learner | None:
+    async def load(self, version_id: str) -> GoodVersion:
+        """Load the version that is asked for.
+
+        Raises
+        ------
+        UnknownVersion
+            When there is none; the message says which exist.
+        CheckpointCorrupt
+            When it does not verify; the message says why.
+        """
+        data, blob = await self._store.read_version(version_id)
+        meta, learner = await self._in_background(lambda: self._restore(version_id, data, blob))
+        return GoodVersion(learner, version_id, meta)
+
+    async def _load(self, version_id: str) -> GoodVersion | None:
         try:
             known = self._refused.get(version_id)
             if known is not None and known == await self._store.read_meta(version_id):
@@ -138,17 +161,17 @@ class Vault:
                 self._refuse(version_id, None, lost.reason, str(lost))
             return None
         try:
-            learner = await self._in_background(lambda: self._restore(version_id, data, blob))
+            meta, learner = await self._in_background(lambda: self._restore(version_id, data, blob))
         except CheckpointCorrupt as error:
             self._refuse(version_id, data, error.reason, str(error))
             return None
         self._refused.pop(version_id, None)
-        return learner
+        return GoodVersion(learner, version_id, meta)
 
-    def _restore(self, version_id: str, data: bytes, blob: bytes) -> Learner:
+    def _restore(self, version_id: str, data: bytes, blob: bytes) -> Restored:
         return checkpoint.restore(
             data, blob, self._keys, version_id=version_id, trusted_modules=self._trusted
-        )[1]
+        )
 
     def _refuse(self, version_id: str, data: bytes | None, reason: Refusal, detail: str) -> None:
         is_known = version_id in self._refused and self._refused[version_id] == data

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from models.learner import Learner
+from models.lineage import Lineage
 from models.pipelines import trusted_modules
 from models.stores.base import Store
 from stream import topics
@@ -22,7 +23,7 @@ from stream.learn import LearnHandler
 from stream.learners import new_learner
 from stream.messages import SHARD_KEY, AuditRecord, encode_json
 from stream.metrics import WorkerMetrics
-from stream.ports import Clock, Handler, Message, Outbox, Outcome, Record
+from stream.ports import Clock, Handler, Logs, Message, Outbox, Outcome, Record
 from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
@@ -37,6 +38,8 @@ class Worker:
 
     Parameters
     ----------
+    logs
+        Reads commands, and examples to fold again.
     highwater
         Gives the end offset of (topic, partition) as last heard from the broker, or None.
     pause
@@ -52,6 +55,7 @@ class Worker:
         store: Store,
         outbox: Outbox,
         clock: Clock,
+        logs: Logs,
         highwater: Callable[[str, int], int | None],
         pause: Callable[[str, int, bool], None],
         metrics: WorkerMetrics | None = None,
@@ -63,6 +67,7 @@ class Worker:
         self._store = store
         self._outbox = outbox
         self._clock = clock
+        self._logs = logs
         self._highwater = highwater
         self._pause = pause
         self._name = name
@@ -150,6 +155,7 @@ class Worker:
             store=self._store,
             versions=settings.versions,
             vault=self._vault,
+            logs=self._logs,
         )
 
     def _silence(self, partition: int) -> Silence | None:
@@ -209,7 +215,8 @@ class Worker:
             if newest is not None and newest != self.model.version:
                 good = await self._vault.newest_good(newest, self.model.version)
                 if good is not None and self.model.live is None:
-                    self.model.replace_snapshot(*good)
+                    threshold = Lineage(good.meta.segments).threshold
+                    self.model.replace_snapshot(good.learner, good.version_id, threshold)
             if newest is None or newest == self.model.version:
                 self.model.confirm()
         await self._publish_audit()

@@ -21,7 +21,8 @@ LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 ESCAPE = re.compile(r"# sim-ok: \S+")
 HANDLERS = {
-    f"stream.{name}" for name in ("score", "label", "learn", "lane", "messages", "decoding")
+    f"stream.{name}"
+    for name in ("score", "label", "learn", "lane", "control", "messages", "decoding")
 }
 IMPURE_MODULES = {"time", "uuid", "secrets"}
 CLOCKS = {"now", "utcnow", "today"}

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -23,6 +24,8 @@ an eighth above what the TTL asks for, and a look-up tries at most ten keys."""
 RECORD_HEAD = struct.Struct("<ddI")
 """A pending record begins with its event's time, offset and partition, which the store looks at;
 the rest is the handlers' own."""
+
+NO_CHANGES: Mapping[str, bytes | None] = MappingProxyType({})
 
 SWEPT = "swept"
 """Key in a score lane's state: all of its events below this offset were labelled, or became
@@ -258,8 +261,9 @@ class VersionStore(Protocol):
         blob: bytes,
         keep: int,
         replace: bool = False,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
     ) -> None:
-        """Store a version and commit the lane's position with it, all or nothing.
+        """Store a version; commit the lane's position and state with it, all or nothing.
 
         A version of that id that is there already stays as it is, unless it was refused and its
         owner says `replace`: then it is now the newest.

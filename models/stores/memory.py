@@ -10,6 +10,7 @@ from typing import TypeAlias
 from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
 from models.stores.base import (
     GENERATIONS_PER_TTL,
+    NO_CHANGES,
     RECORD_HEAD,
     SWEPT,
     Claimed,
@@ -304,9 +305,10 @@ class MemoryStore:
         blob: bytes,
         keep: int,
         replace: bool = False,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
     ) -> None:
-        """Store a version and commit the lane's position with it, all or nothing."""
-        await self.prepare_cut(lease, position, version_id, meta, blob, keep, replace)()
+        """Store a version; commit the lane's position and state with it, all or nothing."""
+        await self.prepare_cut(lease, position, version_id, meta, blob, keep, replace, changes)()
 
     def prepare_cut(
         self,
@@ -317,24 +319,21 @@ class MemoryStore:
         blob: bytes,
         keep: int,
         replace: bool = False,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
     ) -> Attempt:
         """Number a cut and give the attempt at it; see `prepare_commit`."""
         content = meta, blob
-        return self._numbered(
-            lease, lambda: self._cut(lease.lane, position, version_id, content, keep, replace)
-        )
+        state = {**changes, "version": version_id.encode()}
 
-    def _cut(
-        self,
-        lane: str,
-        position: int,
-        version_id: str,
-        content: tuple[bytes, bytes],
-        keep: int,
-        replace: bool,
+        def cut() -> None:
+            self._commit(lease.lane, position, state, None)
+            self._store_version(version_id, content, keep, replace)
+
+        return self._numbered(lease, cut)
+
+    def _store_version(
+        self, version_id: str, content: tuple[bytes, bytes], keep: int, replace: bool
     ) -> None:
-        self._positions[lane] = position
-        self._states[lane]["version"] = version_id.encode()
         if replace:
             self._versions.pop(version_id, None)
         self._versions.setdefault(version_id, content)

@@ -40,6 +40,7 @@ from models.errors import (
 from models.stores import claim_scripts, scripts
 from models.stores.base import (
     GENERATIONS_PER_TTL,
+    NO_CHANGES,
     Claims,
     Lease,
     NewClaim,
@@ -150,15 +151,10 @@ class RedisStore:
         watermark: float | None = None,
     ) -> None:
         """Write position, changed state (None deletes) and watermark, all or nothing."""
-        puts: list[str | bytes] = []
-        for key, value in changes.items():
-            if value is not None:
-                puts += (f"s:{key}", value)
-        deletes = [f"s:{key}" for key, value in changes.items() if value is None]
         mark = "" if watermark is None else repr(watermark)
-        head = [lease.epoch, self._number(lease), position, lease.lane, mark, len(puts) // 2]
+        head = [lease.epoch, self._number(lease), position, lease.lane, mark]
         keys = [self._lane(lease.lane), self._key("watermarks")]
-        await self._fenced(lease, scripts.COMMIT, keys, [*head, *puts, *deletes])
+        await self._fenced(lease, scripts.COMMIT, keys, [*head, *_state_arguments(changes)])
 
     async def rest(self, lease: Lease) -> None:
         """Say that the lane is idle: until its next commit it holds no watermark back."""
@@ -283,11 +279,12 @@ class RedisStore:
         blob: bytes,
         keep: int,
         replace: bool = False,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
     ) -> None:
-        """Store a version and commit the lane's position with it, all or nothing."""
+        """Store a version; commit the lane's position and state with it, all or nothing."""
         keys = [self._lane(lease.lane), *self._keys("versions", "newest", "cuts")]
         head = [lease.epoch, self._number(lease), position, version_id, meta, blob, keep]
-        arguments = [*head, self._key("version:"), int(replace)]
+        arguments = [*head, self._key("version:"), int(replace), *_state_arguments(changes)]
         await self._fenced(lease, scripts.CUT, keys, arguments)
 
     async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
@@ -382,3 +379,13 @@ def _translated(error: redis.exceptions.RedisError) -> CheckpointError:
     if away or any(code in text for code in _AWAY):
         return StoreUnavailable(f"Redis: {text}")
     return StoreRefused(f"Redis: {text}")
+
+
+def _state_arguments(changes: Mapping[str, bytes | None]) -> list[Any]:
+    """How many fields to set, these with their values, and the fields to delete."""
+    puts: list[str | bytes] = []
+    for key, value in changes.items():
+        if value is not None:
+            puts += (f"s:{key}", value)
+    deletes = [f"s:{key}" for key, value in changes.items() if value is None]
+    return [len(puts) // 2, *puts, *deletes]

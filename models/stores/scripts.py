@@ -27,16 +27,24 @@ if number > commits + 1 then return redis.error_reply('LOST commits') end
 redis.call('HSET', KEYS[1], 'commits', number)
 """
 
+# The number of pairs to set stands at `at`; the pairs follow, then the fields to delete.
+_CHANGE_STATE = """
+local function change_state(at)
+  local last = at + 2 * tonumber(ARGV[at])
+  for i = at + 1, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+  for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+"""
+
 # ARGV: epoch, commit, position, lane, watermark or '', then n pairs to set, then fields to delete.
 COMMIT = (
     FENCE
     + _NEXT_COMMIT
+    + _CHANGE_STATE
     + """
 redis.call('HSET', KEYS[1], 'position', ARGV[3])
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[4], ARGV[5]) end
-local last = 6 + 2 * tonumber(ARGV[6])
-for i = 7, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
+change_state(6)
 return 1
 """
 )
@@ -253,10 +261,11 @@ return n
 """
 
 # ARGV: epoch, commit, position, version id, meta, blob, versions to keep, prefix of their keys,
-# '1' to replace a version of that id.
+# '1' to replace a version of that id, then state as in COMMIT.
 CUT = (
     FENCE
     + _NEXT_COMMIT
+    + _CHANGE_STATE
     + """
 redis.call('HSET', KEYS[1], 'position', ARGV[3], 's:version', ARGV[4])
 local key = ARGV[8] .. ARGV[4]
@@ -265,6 +274,7 @@ if ARGV[9] == '1' or redis.call('EXISTS', key) == 0 then
   redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ARGV[4])
 end
 redis.call('SET', KEYS[3], ARGV[4])
+change_state(10)
 local extra = redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[7]))
 for _, id in ipairs(extra) do
   redis.call('UNLINK', ARGV[8] .. id)

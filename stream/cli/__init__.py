@@ -8,6 +8,7 @@
     tail        driftline tail
     evaluate    driftline evaluate
     replay      driftline replay
+    control     driftline rollback | freeze | thaw | threshold | audit
     versions    driftline versions list | show | verify | export
     reconcile   driftline reconcile
     recover     driftline recover
@@ -29,6 +30,7 @@ import typer
 
 from stream.cli import (
     config,
+    control,
     demo,
     dlq,
     evaluate,
@@ -59,6 +61,8 @@ app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
 app.add_typer(versions.app, name="versions")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(control.threshold_app, name="threshold")
+NEED_ARGUMENTS = (produce.produce, tail.tail, evaluate.evaluate, control.rollback)
 for command in (
     worker.worker,
     produce.produce,
@@ -67,8 +71,12 @@ for command in (
     replay.replay,
     reconcile.reconcile,
     recover.recover,
+    control.rollback,
+    control.freeze,
+    control.thaw,
+    control.audit,
 ):
-    app.command(no_args_is_help=command in (produce.produce, tail.tail, evaluate.evaluate))(command)
+    app.command(no_args_is_help=command in NEED_ARGUMENTS)(command)
 
 demo.register(app)
 

@@ -13,7 +13,10 @@ from stream.cli.errors import EXIT_FAILED, CommandError
 from stream.cli.evaluate import metrics_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from models.learner import Learner
+    from models.lineage import Segment
     from models.stores.redis import RedisStore
     from stream.settings import Settings
     from stream.vault import Verdict
@@ -53,7 +56,8 @@ def replay(
     """Fold the examples topic from its beginning into a fresh learner, as the worker did.
 
     Writes nothing without --store or --out. The same log gives the same fingerprint, whenever and
-    wherever it is replayed; with --version the exit code is 1 where it does not, or where the
+    wherever it is replayed. A version after a rollback is folded as it came about, without what was
+    left out. With --version the exit code is 1 where it does not, or where the
     stored version does not verify and is not replaced.
 
     For example:
@@ -66,29 +70,27 @@ def replay(
 
       driftline replay -c fraud --version v1-45312 --store
     """
-    from models.checkpoint import parse_id
+    from models.lineage import parse_id
     from stream.cli.store import ask_store
-    from stream.cli.versions import check_free
     from stream.learners import new_learner
 
     settings = load(config)
-    _check_options(version, to_position, store=store)
-    if file is not None:
-        check_free(file, "choose another name")
-    verdict, lineage = None, 1
+    _check_options(version, to_position, file, store=store)
+    verdict: Verdict | None = None
     if version is not None:
         verdict = ask_store(settings, lambda redis: _examine(redis, settings, version))
-        lineage, to_position = parse_id(verdict.version_id)
-    learner = new_learner(settings, lineage=lineage)
+        to_position = parse_id(verdict.version_id)[1]
+    learner = new_learner(settings)
+    segments = _segments(verdict)
     started = time.perf_counter()
-    _fold(settings, learner, to_position, quiet=as_json)
+    _fold(settings, learner, to_position, segments, quiet=as_json)
     seconds = time.perf_counter() - started
     report = _report(learner, seconds)
     if verdict is not None:
         report |= _compared(verdict, report["fingerprint"])
     refused = report.get("refused") is not None
     if file is not None or (store and refused):
-        report["written"] = _keep(settings, learner, file, store=store and refused)
+        report["written"] = _keep(settings, learner, file, segments, store=store and refused)
     if as_json:
         print_json(report)
     else:
@@ -97,17 +99,43 @@ def replay(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _check_options(version: str | None, to_position: int | None, *, store: bool) -> None:
+def _check_options(
+    version: str | None, to_position: int | None, file: Path | None, *, store: bool
+) -> None:
+    from stream.cli.versions import check_free
+
     if version is not None and to_position is not None:
         raise CommandError("--version has a position of its own: leave --to-position out")
     if store and version is None:
         raise CommandError("--store needs --version: the one to replace if it does not verify")
+    if file is not None:
+        check_free(file, "choose another name")
 
 
 async def _examine(store: RedisStore, settings: Settings, version: str) -> Verdict:
     from stream.cli.store import examine_version, resolve_version
 
     return await examine_version(store, settings, await resolve_version(store, version), load=True)
+
+
+def _segments(verdict: Verdict | None) -> tuple[Segment, ...]:
+    """Give the course that led to a version: one of the first lineage is a fold from the start."""
+    from models.errors import Refusal
+    from models.lineage import parse_id
+
+    if verdict is None or parse_id(verdict.version_id)[0] == 1:
+        return ()
+    proven = verdict.refusal is None or verdict.refusal.reason in (
+        Refusal.LIBRARIES,
+        Refusal.FORBIDDEN,
+    )
+    if verdict.meta is None or not proven:
+        raise CommandError(
+            f"{verdict.version_id} came by a command, and only its metadata say what it was folded "
+            f"from; they prove nothing here: {verdict.refusal}. It can't be rebuilt. Give the "
+            "command again, which cuts another version: `driftline audit` shows it"
+        )
+    return verdict.meta.segments
 
 
 def _compared(verdict: Verdict, fingerprint: str) -> dict[str, Any]:
@@ -118,7 +146,14 @@ def _compared(verdict: Verdict, fingerprint: str) -> dict[str, Any]:
     return {"refused": None, "expected": expected, "equal": expected == fingerprint}
 
 
-def _keep(settings: Settings, learner: Learner, file: Path | None, *, store: bool) -> list[str]:
+def _keep(
+    settings: Settings,
+    learner: Learner,
+    file: Path | None,
+    segments: tuple[Segment, ...],
+    *,
+    store: bool,
+) -> list[str]:
     """Seal what was rebuilt; write it to the file and to the place of the stored version."""
     from models import checkpoint
     from models.checkpoint import CutReason
@@ -131,6 +166,7 @@ def _keep(settings: Settings, learner: Learner, file: Path | None, *, store: boo
         libraries=checkpoint.libraries(),
         cut_time=time.time(),
         reason=CutReason.REBUILT,
+        segments=segments,
     )
     data = checkpoint.seal(meta, blob, settings.versions.key_ring())
     written = []
@@ -142,7 +178,14 @@ def _keep(settings: Settings, learner: Learner, file: Path | None, *, store: boo
     return written
 
 
-def _fold(settings: Settings, learner: Learner, to_position: int | None, *, quiet: bool) -> None:
+def _fold(
+    settings: Settings,
+    learner: Learner,
+    to_position: int | None,
+    segments: Sequence[Segment],
+    *,
+    quiet: bool,
+) -> None:
     from stream.kafka_log import open_log
     from stream.replay import fold
     from stream.topics import EXAMPLES
@@ -161,7 +204,7 @@ def _fold(settings: Settings, learner: Learner, to_position: int | None, *, quie
             [(message.offset, message.value or b"") for message in batch]
             for batch in log.read(topic, {0: (first, end)})
         )
-        for position in fold(learner, batches, to_position):
+        for position in fold(learner, batches, to_position, segments):
             bar.update(task, completed=position, count=position)
 
 

@@ -541,6 +541,26 @@ def test_versions_are_immutable_and_the_oldest_are_dropped(run: Any) -> None:
     run(body)
 
 
+def test_state_goes_with_a_cut(run: Any) -> None:
+    """Set, and deleted; nothing of it is written by an owner that is fenced."""
+
+    async def body(store: Store) -> None:
+        stale = await store.acquire("learn.0")
+        await store.commit(stale, 5, {"a": b"1", "b": b"\x00", "c": b"3"})
+        how = {"replace": False, "changes": {"a": None, "b": b"2", "d": b"\xff"}}
+        await store.cut_version(stale, 9, "v1-9", b"m", b"b", 5, **how)
+        lane = await store.acquire("learn.0")
+        expected = {"version": b"v1-9", "b": b"2", "c": b"3", "d": b"\xff"}
+        assert (lane.position, lane.state) == (9, expected)
+        with pytest.raises(CheckpointConflict):
+            await store.cut_version(stale, 10, "v1-10", b"m", b"b", 5, False, {"c": None})
+        await store.cut_version(lane, 11, "v1-11", b"m", b"b", 5)
+        after = await store.acquire("learn.0")
+        assert after.state == {**expected, "version": b"v1-11"}
+
+    run(body)
+
+
 def test_a_refused_version_is_replaced(run: Any) -> None:
     """By its owner at the next cut, which makes it the newest; by hand in its place."""
 

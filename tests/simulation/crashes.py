@@ -37,10 +37,10 @@ def run(pipeline: str, crash_at: int | None, n_events: int = 12) -> tuple[dict[s
     for chunk in _chunks(fed):
         for topic, partition, value in chunk:
             world.log.append(topic, partition, None, value)
-        _drain(world, steps, crash_at)
+        drain(world, steps, crash_at)
     n_busy = next(steps)
     for _ in range(60):  # Let the graces of labels that wait run out.
-        _drain(world, steps, crash_at)
+        drain(world, steps, crash_at)
     result = check(world)
     # An example that was appended twice moves later positions by one: the state that scored is the
     # same, its place in the log is not.
@@ -60,7 +60,7 @@ def _chunks(fed: list[Record]) -> Iterator[list[Record]]:
         yield from (records[i : i + 3] for i in range(0, len(records), 3))
 
 
-def _drain(world: World, steps: Iterator[int], crash_at: int | None) -> None:
+def drain(world: World, steps: Iterator[int], crash_at: int | None) -> None:
     """Let each lane in turn take all there is, again while anything moves."""
     n_quiet = 0
     # Twice: a lane that was taken over holds the time back until it has rested for a round.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Sequence
 from types import coroutine
 from typing import Any, NamedTuple
 
@@ -73,6 +73,26 @@ class Log:
 
     def all(self, topic: str) -> list[LogRecord]:
         return [r for (name, _), rs in sorted(self.records.items()) if name == topic for r in rs]
+
+
+class SimLogs:
+    """Reads the log beside the lanes."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def end(self, topic: str, partition: int) -> int:
+        await yield_point()
+        return len(self._log.records[topic, partition])
+
+    async def read(
+        self, topic: str, partition: int, position: int, limit: int
+    ) -> Sequence[LogRecord]:
+        await yield_point()
+        return self._log.records[topic, partition][position : position + limit]
+
+    async def release(self, topic: str, partition: int) -> None:
+        await yield_point()
 
 
 def finish(coro: Coroutine[Any, Any, Any]) -> None:

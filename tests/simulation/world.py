@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from models.errors import CheckpointConflict, StoreUnavailable
+from models.lineage import Lineage
 from models.stores.memory import MemoryStore
 from models.types import Example
 from stream import topics
@@ -26,6 +27,7 @@ from tests.simulation.network import Faults, Network, SimOutbox, SimStore
 from tests.simulation.ports import (
     Log,
     LogRecord,
+    SimLogs,
     VirtualClock,
     WorkerClock,
     finish,
@@ -61,6 +63,7 @@ class SimWorker:
             store=store,
             outbox=SimOutbox(network, kafka),
             clock=self.clock,
+            logs=SimLogs(world.log),
             highwater=lambda topic, partition: len(world.log.records[_short(topic), partition]),
             pause=lambda topic, partition, paused: None,
             in_background=_at_once,
@@ -330,6 +333,11 @@ class World:
         """The live learner."""
         key = (topics.EXAMPLES.name, 0)
         return self.workers[self.owner[key]].lanes[key].handler.learner  # type: ignore[attr-defined]
+
+    def lineage(self) -> Lineage:
+        """How the live learner came to be."""
+        key = (topics.EXAMPLES.name, 0)
+        return self.workers[self.owner[key]].lanes[key].handler.lineage  # type: ignore[attr-defined, no-any-return]
 
     def examples(self) -> list[Example]:
         """The examples log, as it is."""

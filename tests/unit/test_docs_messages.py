@@ -13,12 +13,15 @@ import pytest
 
 from models.checkpoint import VersionMeta, decode_meta
 from models.types import Direction, DriftKind, DriftLevel, DriftSignal, Example, Task
+from stream.control import Rollback
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.messages import (
     AuditRecord,
+    Command,
     DeadLetter,
     Decision,
     decode_audit,
+    decode_command,
     decode_dead_letter,
     decode_decision,
     decode_example,
@@ -42,6 +45,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "examples": get_type_hints(Example),
     "drift": DRIFT,
     "versions": NOTICE | get_type_hints(VersionMeta),
+    "control": get_type_hints(Command),
     "audit": get_type_hints(AuditRecord),
     "dead-letters": get_type_hints(DeadLetter),
     "replays": get_type_hints(Replay),
@@ -77,7 +81,14 @@ def in_words(kind: Any) -> str:
         return ", ".join(words[:-1]) + " or " + words[-1]
     if origin is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
         return "text"
-    names = {bool: "true or false", int: "integer", float: "number", str: "text", list: "array"}
+    names = {
+        bool: "true or false",
+        int: "integer",
+        float: "number",
+        str: "text",
+        list: "array",
+        tuple: "array",
+    }
     return {**names, type(None): "null"}.get(origin or kind, "object")
 
 
@@ -114,6 +125,9 @@ def test_the_examples_decode() -> None:
     assert json.loads(encode_json(decode_example(json.dumps(record).encode()))) == record
     letter = example("dead-letters")
     assert json.loads(encode_json(decode_dead_letter(json.dumps(letter).encode()))) == letter
+    command = example("control")
+    assert json.loads(encode_json(decode_command(json.dumps(command).encode()))) == command
+    msgspec.convert(command["arguments"], Rollback)
     audit = example("audit")
     assert json.loads(encode_json(decode_audit(json.dumps(audit).encode()))) == audit
     note = example("replays")

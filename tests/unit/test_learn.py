@@ -10,7 +10,6 @@ import pytest
 
 from models import checkpoint
 from models.errors import Refusal
-from models.learner import Learner
 from models.stores.memory import MemoryStore
 from models.types import Example
 from stream.learn import LearnHandler
@@ -19,7 +18,8 @@ from stream.messages import encode_json
 from stream.ports import Outcome
 from stream.scorer import ModelInForce
 from stream.settings import Settings
-from stream.vault import RefusedVersion, Vault
+from stream.vault import RefusedVersion, Restored, Vault
+from tests.memory_logs import MemoryLogs
 
 SETTINGS = Settings(
     event={"features": {"x": {}}}, versions={"every_n": 10, "interval": 1e9, "keep": 5}
@@ -52,7 +52,7 @@ def records(start: int, end: int) -> list[FakeRecord]:
     ]  # fmt: skip
 
 
-async def at_once(work: Callable[[], Learner]) -> Learner:
+async def at_once(work: Callable[[], Restored]) -> Restored:
     return work()
 
 
@@ -64,6 +64,7 @@ def handler(store: MemoryStore) -> LearnHandler:
         store=store,
         versions=SETTINGS.versions,
         vault=Vault(store, keys=None, trusted=(), in_background=at_once, tell=TOLD.append),
+        logs=MemoryLogs(),
     )
 
 
@@ -147,6 +148,8 @@ def test_what_was_learned_is_cut_for_the_next_owner_and_by_age() -> None:
         await lane.open(await store.acquire("learn.0"))
         assert lane.final(0.0) is None
         await lane.absorb(records(0, 4), 0, now=100.0)
+        begun = await lane.tick(4, now=100.0)
+        assert begun is not None and begun.changes == {"control": b"0"}, "the commands begin here"
         assert await lane.tick(4, now=100.0 + 9e8) is None
         outcome = await lane.tick(4, now=100.0 + 1e9)
         assert outcome is not None

@@ -91,3 +91,36 @@ def test_an_exported_version_loads(tmp_path) -> None:
     file.write_bytes(blob[:-1] + b"x")
     with pytest.raises(CheckpointCorrupt):
         load_exported(file)
+
+
+def test_only_proven_metadata_say_what_a_version_was_folded_from() -> None:
+    """Else whoever writes to the store decides what a rebuilt version has not learned."""
+    from models import checkpoint
+    from models.checkpoint import CutReason
+    from models.errors import Refusal
+    from models.lineage import Segment
+    from stream.cli.errors import CommandError
+    from stream.cli.replay import _segments
+    from stream.vault import Verdict
+
+    learner = replayed([log_of(50)])
+    learner.branch(2, 50, None)
+    segments = (Segment(lineage=2, base="v1-50", start=50, command="c1"),)
+    meta, _ = checkpoint.encode(
+        learner,
+        parent=None,
+        libraries=checkpoint.libraries(),
+        cut_time=0.0,
+        reason=CutReason.COMMAND,
+        segments=segments,
+    )
+    for reason in Refusal:
+        refusal = checkpoint.refusal(meta.id, "is not right", reason)
+        verdict = Verdict(meta.id, meta, None, refusal)
+        if reason in (Refusal.LIBRARIES, Refusal.FORBIDDEN):
+            assert _segments(verdict) == segments
+        else:
+            with pytest.raises(CommandError, match="v2-50 came by a command"):
+                _segments(verdict)
+    assert _segments(Verdict(meta.id, meta, None, None)) == segments
+    assert _segments(Verdict("v1-50", None, None, refusal)) == ()

@@ -16,6 +16,7 @@ from stream.messages import AuditRecord, decode_audit
 from stream.ports import Message
 from stream.settings import Settings
 from stream.worker import Worker
+from tests.memory_logs import MemoryLogs
 
 KEYS = "k1:" + 32 * "x"
 SETTINGS = Settings(
@@ -80,6 +81,7 @@ class World:
             store=self.store,
             outbox=self.topic,
             clock=self.clock,
+            logs=MemoryLogs(),
             highwater=lambda topic, partition: 0,
             pause=lambda topic, partition, paused: None,
             in_background=at_once,

@@ -1,0 +1,243 @@
+"""`driftline rollback`, `freeze`, `thaw`, `threshold` and `audit`: steer a learner that is live."""
+
+from __future__ import annotations
+
+import getpass
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from stream.cli.common import ConfigOption, JsonOption, load, out, print_json
+from stream.cli.errors import EXIT_FAILED, CommandError
+
+if TYPE_CHECKING:
+    from stream.messages import AuditRecord
+
+EVENTS_MAX = 10_000
+
+WhyOption = Annotated[str, typer.Option("--why", help="Your reason, for the audit.")]
+TimeoutOption = Annotated[
+    str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the outcome.")
+]
+
+threshold_app = typer.Typer(no_args_is_help=True, help="Set the decision threshold.")
+
+
+def rollback(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1-45312.")],
+    config: ConfigOption = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Fold the examples since that version again.")
+    ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without",
+            metavar="WHAT",
+            help="With --replay, leave out: offsets=A..B (of the examples topic), time=FROM..TO "
+            "(of the events, ISO 8601), events=ID,ID or events=@FILE (an id a line). Ranges hold "
+            "their start and not their end. May be repeated.",
+        ),
+    ] = None,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Make an earlier version the champion again, on every worker within a second.
+
+    It goes on learning from the present position, so what was learned since is gone; with --replay
+    it first folds the examples since then, while the old champion serves. What is left out stays
+    out: also labels that come later for it.
+
+    For example:
+
+      driftline rollback v1-45312 -c fraud --why "labels of Tuesday are wrong"
+
+      driftline rollback v1-45312 --replay --without offsets=45400..46200 -c fraud
+    """
+    arguments: dict[str, Any] = {"version": version, "replay": replay}
+    if without:
+        if not replay:
+            raise CommandError("--without needs --replay: it says what is not folded again")
+        arguments["without"] = _exclusion(without)
+    _give(config, "rollback", arguments, why, timeout, as_json=as_json)
+
+
+def freeze(
+    config: ConfigOption = None,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Let learning stand still; scoring goes on with the model as it is.
+
+    Examples wait in their log, and are learned after `driftline thaw`.
+
+    Example: driftline freeze -c fraud --why "labels look wrong"
+    """
+    _give(config, "freeze", {}, why, timeout, as_json=as_json)
+
+
+def thaw(
+    config: ConfigOption = None,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Let learning go on where it stood still, with the examples that came meanwhile.
+
+    Example: driftline thaw -c fraud
+    """
+    _give(config, "thaw", {}, why, timeout, as_json=as_json)
+
+
+@threshold_app.command("set", no_args_is_help=True)
+def set_(
+    threshold: Annotated[float, typer.Argument(min=0, max=1, help="Scores from it on alert.")],
+    config: ConfigOption = None,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Set the decision threshold, on every worker within a second; wins over model.threshold.
+
+    A rollback leaves it as it is. Decisions that were published do not change.
+
+    Example: driftline threshold set 0.8 -c fraud --why "too many alerts"
+    """
+    _give(config, "threshold", {"threshold": threshold}, why, timeout, as_json=as_json)
+
+
+def audit(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show the newest N.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List who did what, the newest last: commands, and versions that workers refused.
+
+    Example: driftline audit -c fraud
+    """
+    from stream.commands import distinct
+    from stream.kafka_log import open_log
+    from stream.topics import AUDIT
+
+    settings = load(config)
+    with open_log(settings.kafka) as log:
+        batches = log.read(AUDIT.full_name(settings.app))
+        records = list(distinct(record.value or b"" for batch in batches for record in batch))
+    records = records[-limit:]
+    if as_json:
+        print_json([_as_dict(record) for record in records])
+        return
+    table = Table(box=None)
+    for title in ("when", "who", "what", "subject", "outcome", "version", "why", "detail"):
+        table.add_column(title)
+    for record in records:
+        when = datetime.fromtimestamp(record.time, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        outcome = f"{record.outcome} {record.reason}".strip()
+        table.add_row(when, record.who, record.what, record.subject, outcome,
+                      record.version or "", record.why, record.detail)  # fmt: skip
+    out().print(table if records else "nothing has been done yet")
+
+
+def _give(
+    config: str | None,
+    name: str,
+    arguments: dict[str, Any],
+    why: str,
+    timeout: str,
+    *,
+    as_json: bool,
+) -> None:
+    from stream.commands import give
+    from stream.durations import parse_duration
+    from stream.kafka_log import open_log, open_publisher
+    from stream.messages import Command
+    from stream.topics import AUDIT, CONTROL
+
+    settings = load(config)
+    try:
+        seconds = float(parse_duration(timeout))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise CommandError(f"--timeout: {error}") from None
+    command = Command(
+        id=uuid.uuid4().hex, command=name, arguments=arguments, who=getpass.getuser(), why=why,
+        time=time.time(),
+    )  # fmt: skip
+    with open_log(settings.kafka) as log, open_publisher(settings.kafka, linger_ms=0) as publisher:
+        publisher.require([topic.full_name(settings.app) for topic in (CONTROL, AUDIT)])
+        outcome = give(
+            command, app=settings.app, reader=log, writer=publisher, pause=time, timeout=seconds
+        )
+    if outcome is None:
+        raise CommandError(
+            f"no answer in {timeout}: no worker has the learn lane now, or it is busy with an "
+            f"earlier command. This one ({command.id}) stays in the log and will be applied; "
+            "`driftline audit` shows when"
+        )
+    if as_json:
+        print_json(_as_dict(outcome))
+    else:
+        style = "green" if outcome.outcome == "applied" else "red"
+        said = f"{outcome.outcome}: {outcome.detail}"
+        out().print(said, style=style, markup=False)
+        out().print(f"in force: {outcome.version or 'no version yet'}")
+    if outcome.outcome != "applied":
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _as_dict(record: AuditRecord) -> dict[str, Any]:
+    import msgspec
+
+    fields: dict[str, Any] = msgspec.to_builtins(record)
+    return fields
+
+
+def _exclusion(texts: list[str]) -> dict[str, Any]:
+    """Read what --without names; the same as `models.lineage.Exclusion` holds."""
+    found: dict[str, list[Any]] = {"offsets": [], "times": [], "events": []}
+    for text in texts:
+        kind, is_given, value = text.partition("=")
+        if not is_given or kind not in ("offsets", "time", "events"):
+            raise CommandError(
+                f"--without {text!r}: write offsets=A..B, time=FROM..TO, events=ID,ID or "
+                "events=@FILE. Examples do not say which entity they are of"
+            )
+        if kind == "events":
+            found["events"] += _events(value)
+        else:
+            found["offsets" if kind == "offsets" else "times"].append(_span(text, kind, value))
+    if len(found["events"]) > EVENTS_MAX:
+        raise CommandError(f"--without events: over {EVENTS_MAX:,} ids; leave out a range instead")
+    return found
+
+
+def _events(value: str) -> list[str]:
+    if not value.startswith("@"):
+        return [event for event in value.split(",") if event]
+    try:
+        lines = Path(value[1:]).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise CommandError(f"--without events: {value[1:]}: {error.strerror}") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _span(text: str, kind: str, value: str) -> tuple[float, float]:
+    from stream.decoding import seconds_of_iso8601
+    from stream.messages import InvalidMessage
+
+    first, _, last = value.partition("..")
+    try:
+        read = int if kind == "offsets" else seconds_of_iso8601
+        start, end = read(first), read(last)
+    except (ValueError, InvalidMessage):
+        kinds = "offsets" if kind == "offsets" else "ISO 8601 times"
+        raise CommandError(f"--without {text!r}: write two {kinds} with .. between") from None
+    if start >= end:
+        raise CommandError(f"--without {text!r} holds nothing: the end is not above the start")
+    return start, end

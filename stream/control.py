@@ -1,0 +1,321 @@
+"""Operators' commands, decided one at a time in the order of their log.
+
+Why a command takes effect where the learner stands: the logs of commands and of examples have no
+common order, so one is made. What was decided (the lineage's new segment, with its base and the
+position) is committed in one write with the version that it cuts, the offset of the command, and
+the record for the audit. Before that write nothing has changed; after it the command is not looked
+at again, whoever has the lane. So a version's metadata and the examples log are enough to make it
+again, and each command is applied once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from models.errors import CheckpointCorrupt, UnknownVersion
+from models.learner import Learner
+from models.lineage import Exclusion, Lineage, Segment, parse_id
+from models.stores.base import VersionStore
+from stream import topics
+from stream.messages import AuditRecord, Command, decode_command, decode_example, encode_json
+from stream.ports import Logs, Record
+from stream.vault import Vault
+
+SLICE_EXAMPLES = 500
+"""Examples that a replay folds at a time: the lanes wait no longer than for a batch of them."""
+COMMANDS_MAX = 100
+
+POSITION, FROZEN, SAID = "control", "frozen", "said"
+"""Keys in the learn lane's state: the next command's offset, whether learning stands still, and
+the last record for the audit, in case a crash came before it was published."""
+
+
+class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Make an earlier version the champion, as it was or with the examples since then."""
+
+    version: str
+    replay: bool = False
+    without: Exclusion = Exclusion()
+
+
+class SetThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Decide as an alert from this score on."""
+
+    threshold: float
+
+
+class NoArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What freeze and thaw take."""
+
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Refused(Exception):
+    """A command that can't be done; the message says why, and what could be."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Champion(NamedTuple):
+    """What commands are about: the live learner, how it came to be, and its last version."""
+
+    learner: Learner
+    lineage: Lineage
+    version: str | None
+    frozen: bool
+
+
+class Ruling(NamedTuple):
+    """What became of a command: state to commit, and the audit's record.
+
+    With `cut`, a version of that champion has to be cut in the same write; its `version` is then
+    the parent. It is in force only after that.
+    """
+
+    audit: AuditRecord
+    changes: dict[str, bytes | None]
+    cut: Champion | None
+    frozen: bool
+
+
+class _Replay:
+    # Folds the examples since a version again, beside the champion.
+    def __init__(self, command: Command, base: str, learner: Learner, lineage: Lineage) -> None:
+        self.command, self.base, self.learner, self.lineage = command, base, learner, lineage
+        self.start, self.n_before = learner.position, learner.n_learned
+
+    async def advance(self, logs: Logs, until: int, limit: int) -> None:
+        learner = self.learner
+        limit = min(limit, until - learner.position)
+        if limit <= 0:
+            return
+        records = await logs.read(topics.EXAMPLES.name, 0, learner.position, limit)
+        offsets = [record.offset for record in records]
+        if offsets != list(range(learner.position, learner.position + len(offsets))):
+            raise Refused(
+                "examples_missing",
+                f"the examples log has no record {learner.position}: its retention must be "
+                f"unlimited. Without --replay {self.base} can be rolled back to",
+            )
+        examples = [decode_example(record.value or b"") for record in records]
+        self.lineage.absorb(learner, examples, offsets)
+
+
+class Control:
+    """Reads the commands of one shard, and decides them."""
+
+    def __init__(self, shard: int, *, logs: Logs, vault: Vault, store: VersionStore) -> None:
+        self._shard = shard
+        self._logs = logs
+        self._vault = vault
+        self._store = store
+        self._position: int | None = None
+        self._waiting: deque[Record] = deque()
+        self._replay: _Replay | None = None
+
+    def open(self, state: Mapping[str, bytes]) -> None:
+        """Go on after the last command that was decided."""
+        known = state.get(POSITION)
+        self._position = None if known is None else int(known)
+        self._waiting.clear()
+        self._replay = None
+
+    async def begin(self, *, is_new: bool) -> dict[str, bytes | None]:
+        """Give what to commit before any command is read; nothing if that was done before.
+
+        A lane that has versions and no position in the commands lost it with its store, or is older
+        than commands are: those that lie there were meant for another time.
+        """
+        if self._position is not None:
+            return {}
+        end = 0 if is_new else await self._logs.end(topics.CONTROL.name, self._shard)
+        if end is None:
+            return {}
+        self._position = end
+        return {POSITION: b"%d" % end}
+
+    async def step(self, champion: Champion, n_absorbed: int, now: float) -> Ruling | None:
+        """Decide the next command, or go on with a replay; None if nothing is decided.
+
+        `n_absorbed` examples came since the last step: a replay has to be faster.
+        """
+        if self._position is None:
+            return None
+        record = await self._next()
+        if record is None:
+            return None
+        try:
+            command = decode_command(record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            unreadable = Command(
+                id=f"control-{record.offset}", command="unreadable", arguments={},
+                who="unknown", why="", time=now,
+            )  # fmt: skip
+            return self._refuse(unreadable, champion, Refused("unreadable", str(error)), now)
+        try:
+            if self._replay is not None:
+                return await self._go_on(self._replay, champion, n_absorbed, now)
+            return await self._decide(command, champion, now)
+        except Refused as refused:
+            return self._refuse(command, champion, refused, now)
+        except UnknownVersion as error:
+            return self._refuse(command, champion, Refused("unknown_version", str(error)), now)
+        except CheckpointCorrupt as error:
+            return self._refuse(command, champion, Refused(error.reason, str(error)), now)
+
+    async def _next(self) -> Record | None:
+        assert self._position is not None
+        if not self._waiting:
+            name = topics.CONTROL.name
+            records = await self._logs.read(name, self._shard, self._position, COMMANDS_MAX)
+            self._waiting.extend(records)
+        return self._waiting[0] if self._waiting else None
+
+    async def _decide(self, command: Command, champion: Champion, now: float) -> Ruling | None:
+        learner, lineage, version, frozen = champion
+        match command.command:
+            case "rollback":
+                asked = _arguments(command, Rollback)
+                return await self._roll_back(command, asked, champion, now)
+            case "freeze":
+                _arguments(command, NoArguments)
+                if frozen:
+                    raise Refused("already_frozen", "learning stands still already")
+                detail = f"learning stands still at position {learner.position}; scoring goes on"
+                cut = None if version == learner.version_id else champion
+                return self._apply(command, champion, cut, detail, now, frozen=True)
+            case "thaw":
+                _arguments(command, NoArguments)
+                if not frozen:
+                    raise Refused("not_frozen", "learning does not stand still")
+                detail = f"learning goes on at position {learner.position}"
+                return self._apply(command, champion, None, detail, now, frozen=False)
+            case "threshold":
+                threshold = _arguments(command, SetThreshold).threshold
+                if not 0.0 <= threshold <= 1.0:
+                    raise Refused("bad_arguments", f"a threshold of {threshold} is not in 0 to 1")
+                place = learner.version_id, learner.position
+                segment = await self._segment(command, champion, *place, threshold=threshold)
+                learner.branch(segment.lineage, segment.start, threshold)
+                changed = Champion(learner, Lineage((*lineage.segments, segment)), version, frozen)
+                detail = f"scores from {threshold:g} on are alerts"
+                return self._apply(command, champion, changed, detail, now)
+        known = "freeze, rollback, thaw, threshold"
+        raise Refused("unknown_command", f"{command.command!r} is none of: {known}")
+
+    async def _roll_back(
+        self, command: Command, asked: Rollback, champion: Champion, now: float
+    ) -> Ruling | None:
+        if asked.without != Exclusion() and not asked.replay:
+            raise Refused("bad_arguments", "what is left out, is left out of a replay")
+        base, reached = parse_id(asked.version)[1], champion.learner.position
+        for start, end in asked.without.offsets:
+            if start < base:
+                raise Refused(
+                    "learned_before",
+                    f"{asked.version} has learned the examples before {base}, {start}..{end} "
+                    "among them: choose an earlier version",
+                )
+        if base > reached:
+            detail = f"{asked.version} is ahead of the learner, which stands at {reached}"
+            raise Refused("ahead", detail)
+        good = await self._vault.load(asked.version)
+        start = base if asked.replay else reached
+        segment = await self._segment(
+            command, champion, asked.version, start,
+            threshold=champion.lineage.threshold, without=asked.without,
+        )  # fmt: skip
+        good.learner.branch(segment.lineage, segment.start, segment.threshold)
+        lineage = Lineage((*good.meta.segments, segment))
+        if asked.replay:
+            self._replay = _Replay(command, asked.version, good.learner, lineage)
+            return None
+        restored = Champion(good.learner, lineage, asked.version, champion.frozen)
+        detail = f"the champion is {asked.version} again; it goes on learning at {reached}"
+        return self._apply(command, champion, restored, detail, now)
+
+    async def _segment(
+        self, command: Command, champion: Champion, base: str, start: int, *,
+        threshold: float | None, without: Exclusion = Exclusion(),  # noqa: B008 - immutable
+    ) -> Segment:  # fmt: skip
+        stored = [parse_id(version)[0] for version in await self._store.version_ids()]
+        lineage = 1 + max([champion.learner.lineage, *stored])
+        return Segment(
+            lineage=lineage, base=base, start=start, command=command.id, without=without,
+            threshold=threshold,
+        )  # fmt: skip
+
+    async def _go_on(
+        self, replay: _Replay, champion: Champion, n_absorbed: int, now: float
+    ) -> Ruling | None:
+        until = champion.learner.position
+        try:
+            await replay.advance(self._logs, until, max(SLICE_EXAMPLES, 2 * n_absorbed))
+        except Refused:
+            await self._logs.release(topics.EXAMPLES.name, 0)
+            raise
+        if replay.learner.position < until:
+            return None
+        await self._logs.release(topics.EXAMPLES.name, 0)
+        n_learned = replay.learner.n_learned - replay.n_before
+        detail = (
+            f"the champion is {replay.base} with {n_learned:,} of the {until - replay.start:,} "
+            "examples since"
+        )
+        rebuilt = Champion(replay.learner, replay.lineage, replay.base, champion.frozen)
+        return self._apply(replay.command, champion, rebuilt, detail, now)
+
+    def _apply(
+        self, command: Command, before: Champion, cut: Champion | None, detail: str, now: float,
+        *, frozen: bool | None = None,
+    ) -> Ruling:  # fmt: skip
+        version = before.version if cut is None else cut.learner.version_id
+        audit = _record(command, "applied", "", detail, version, now)
+        return self._rule(audit, cut, before.frozen if frozen is None else frozen)
+
+    def _refuse(self, command: Command, champion: Champion, refused: Refused, now: float) -> Ruling:
+        reason, detail = refused.reason, str(refused)
+        audit = _record(command, "refused", reason, detail, champion.version, now)
+        return self._rule(audit, None, champion.frozen)
+
+    def _rule(self, audit: AuditRecord, cut: Champion | None, frozen: bool) -> Ruling:
+        self._replay = None
+        self._position = self._waiting.popleft().offset + 1
+        changes: dict[str, bytes | None] = {
+            POSITION: b"%d" % self._position,
+            FROZEN: b"1" if frozen else None,
+            SAID: encode_json(audit),
+        }
+        return Ruling(audit, changes, cut, frozen)
+
+
+def _arguments(command: Command, kind: type[A]) -> A:
+    try:
+        return msgspec.convert(command.arguments, kind)
+    except msgspec.ValidationError as error:
+        raise Refused("bad_arguments", f"{command.command}: {error}") from None
+
+
+def _record(
+    command: Command, outcome: str, reason: str, detail: str, version: str | None, now: float
+) -> AuditRecord:
+    subject: Any = command.arguments.get("version", command.arguments.get("threshold", "learner"))
+    return AuditRecord(
+        id=command.id,
+        who=command.who,
+        what=command.command,
+        subject=str(subject),
+        outcome=outcome,
+        reason=reason,
+        detail=detail,
+        time=now,
+        why=command.why,
+        version=version,
+    )
