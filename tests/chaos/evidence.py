@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.checkpoint import parse_id
+from models.lineage import parse_id
 from models.stores.redis import RedisStore
 from stream.cli.store import ask_store, examine_version
 from stream.kafka_log import open_log
