@@ -106,8 +106,9 @@ def test_the_generator_of_a_learner_is_kept_whole() -> None:
     assert copy.random() == rng.random()
 
 
-def test_a_tree_is_several_times_smaller() -> None:
-    """The figure that makes frequent checkpoints of trees possible."""
+def test_a_tree_is_several_times_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figure that makes frequent checkpoints of River's own trees possible."""
+    monkeypatch.setattr(twins, "AVAILABLE", False)
     learner = new_learner("hoeffding-tree", Task.BINARY)
     log = make_log("hoeffding-tree", Task.BINARY, 1_000)
     absorb_in(learner, log, range(1_000), [500])
