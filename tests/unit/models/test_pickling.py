@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from river import proba, tree
 
 from models import CheckpointCorrupt, Task, pickling
+from models.compiled import twins
 from tests.example_logs import absorb_in, make_log, new_learner
 
 
