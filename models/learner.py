@@ -318,9 +318,14 @@ class Learner:
                 [example.label for example in examples],
                 weights if is_weighted else None,
             )
-        except Exception:
+        except (TypeError, ValueError):
             # It refused the batch and learned nothing of it; one by one, the example is found.
             return False
+        except Exception as error:
+            self._failed = True
+            raise LearnFailed(
+                f"learning {len(examples)} examples failed: {type(error).__name__}: {error}"
+            ) from error
         return True
 
     def _learn_one_by_one(self, chosen: list[tuple[Example, int]]) -> None:

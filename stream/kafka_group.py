@@ -12,6 +12,7 @@ from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupIdNotFoundError,
+    NotCoordinatorError,
 )
 
 from stream import topics
@@ -67,7 +68,11 @@ def _patiently(ask: Callable[[], Any]) -> Any:
     while True:
         try:
             return ask()
-        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+        except (
+            CoordinatorNotAvailableError,
+            CoordinatorLoadInProgressError,
+            NotCoordinatorError,
+        ):
             if time.monotonic() > deadline:
                 raise
         time.sleep(POLL_S)

@@ -39,6 +39,7 @@ def binary_labels_of(y: ArrayLike) -> NDArray[np.uint8]:
     given = np.asarray(y)
     if given.dtype == np.bool_:
         return np.ascontiguousarray(given).view(np.uint8)
+    # Element by element: an array of numbers may hold labels, too.
     labels = np.ascontiguousarray(given == True, dtype=np.uint8)  # noqa: E712
     if not np.array_equal(labels, given):
         raise ValueError("the labels must be True and False")

@@ -155,14 +155,14 @@ def _give(
     as_json: bool,
 ) -> None:
     from stream.commands import give
-    from stream.durations import parse_duration
+    from stream.durations import seconds_of
     from stream.kafka_log import open_log, open_publisher
     from stream.messages import Command
     from stream.topics import AUDIT, CONTROL
 
     settings = load(config)
     try:
-        seconds = float(parse_duration(timeout))  # type: ignore[arg-type]
+        seconds = seconds_of(timeout)
     except ValueError as error:
         raise CommandError(f"--timeout: {error}") from None
     command = Command(

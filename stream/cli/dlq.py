@@ -233,13 +233,13 @@ def _selection(
 
 def _moment(option: str, text: str | None) -> float | None:
     from stream.decoding import seconds_of_iso8601
-    from stream.durations import parse_duration
+    from stream.durations import seconds_of
     from stream.messages import InvalidMessage
 
     if text is None:
         return None
     try:
-        return time.time() - float(parse_duration(text))  # type: ignore[arg-type]
+        return time.time() - seconds_of(text)
     except ValueError:
         pass
     try:

@@ -134,11 +134,11 @@ def produce(
 
 def schedule_of(settings: Settings, delay: str, delay_events: int | None) -> Any:
     """Build the schedule that the label options describe; say so when they can't be."""
-    from stream.durations import parse_duration
+    from stream.durations import seconds_of
     from stream.schedule import label_schedule
 
     try:
-        delay_s = float(parse_duration(delay))  # type: ignore[arg-type]
+        delay_s = seconds_of(delay)
     except ValueError as error:
         raise CommandError(f"--label-delay: {error}") from None
     if delay_s and delay_events is not None:
