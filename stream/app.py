@@ -127,13 +127,17 @@ def _redis_store(settings: Settings, outage: Outage) -> Store:
 
 def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp:
     kafka = settings.kafka
+    rebalance_timeout = max(kafka.session_timeout, 10.0)
     app = LaneApp(
         topics.group(settings.app),
         broker=_broker_url(settings),
         broker_credentials=_credentials(settings),
         broker_session_timeout=kafka.session_timeout,
         broker_heartbeat_interval=min(3.0, kafka.session_timeout / 4),
-        broker_rebalance_timeout=max(kafka.session_timeout, 10.0),
+        broker_rebalance_timeout=rebalance_timeout,
+        # What a broker that dies never answers holds its connection up for this long, 90 s in
+        # Faust. A request to join is answered when all have joined, so it can't be less than that.
+        broker_request_timeout=rebalance_timeout + 10.0,
         broker_commit_interval=1.0,
         # All that was fetched is taken: see `LaneConsumer.hold`.
         broker_max_poll_records=None,

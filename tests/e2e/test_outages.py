@@ -118,7 +118,7 @@ def test_a_worker_waits_for_redis(
             assert "Redis is away" in worker.get("/readyz")[1]
             pause(1.0)
             mend()
-            eventually(lambda: is_ready(worker), deadline_s=20.0)
+            worker.wait_ready()
         assert producer.wait(timeout=120) == 0
         check_nothing_was_lost(cluster, worker)
     finally:
@@ -142,7 +142,7 @@ def test_a_worker_waits_for_kafka(
         eventually(lambda: worker.value("scores_total") > 200, deadline_s=60.0)
         restarted = run_kafka("restart", "--kill", "--name", name)
         assert restarted.returncode == 0, restarted.stderr
-        eventually(lambda: is_ready(worker), deadline_s=60.0)
+        worker.wait_ready()
         assert producer.wait(timeout=120) == 0
         check_nothing_was_lost(cluster, worker)
     finally:
