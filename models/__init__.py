@@ -20,8 +20,8 @@ A learner's life:
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `learner`; `lineage`;
-`sealing`; `checkpoint`; `stores` keep what that encodes.
+`prequential`; `thresholds`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `seen`
+and `learner`; `lineage`; `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (
@@ -48,11 +48,13 @@ from models.errors import (
     StoreUnavailable,
     UnknownVersion,
 )
-from models.learner import Learner, SeenOffsets
+from models.learner import Learner
 from models.lineage import Course, Exclusion, Lineage, Segment, parse_id
 from models.pipelines import build, describe, names, pipeline_hash, trusted_modules
 from models.prequential import Prequential, PrequentialValues
 from models.sealing import KeyRing
+from models.seen import SeenOffsets
+from models.thresholds import AlertsAnHour, AlertShare, ExpectedCost
 from models.types import (
     Direction,
     DriftKind,
@@ -69,6 +71,8 @@ from models.types import (
 )
 
 __all__ = [
+    "AlertShare",
+    "AlertsAnHour",
     "CheckpointConflict",
     "CheckpointCorrupt",
     "CheckpointError",
@@ -84,6 +88,7 @@ __all__ = [
     "Example",
     "Exclusion",
     "FeatureValue",
+    "ExpectedCost",
     "Features",
     "InvalidPipeline",
     "KeyRing",

@@ -17,6 +17,7 @@ import msgspec
 
 from models.errors import UnknownVersion
 from models.learner import Learner
+from models.thresholds import ThresholdRule
 from models.types import DriftSignal, Example, LearnOutcome
 
 _ID = re.compile(r"v(\d{1,9})-(\d{1,18})")
@@ -37,7 +38,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the log, up to the next segment: `lineage` folds it from `start`, as `base` was.
 
     `base` names a state, which need not be stored. `command` began the segment. What `without`
-    names is not learned. `threshold` is the decision threshold from here on; None: the configured.
+    names is not learned. `threshold` is the rule of decision from here on; None: the configured.
     """
 
     lineage: int
@@ -45,7 +46,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     command: str
     without: Exclusion = Exclusion()
-    threshold: float | None = None
+    threshold: ThresholdRule | None = None
 
 
 def parse_id(version_id: str) -> tuple[int, int]:
@@ -81,8 +82,8 @@ class Lineage:
         self._leaves_nothing_out = not (self._offsets or self._times or self._events)
 
     @property
-    def threshold(self) -> float | None:
-        """The decision threshold in force; None: the configured one."""
+    def threshold(self) -> ThresholdRule | None:
+        """The rule of decision in force; None: the configured one."""
         return self.segments[-1].threshold if self.segments else None
 
     def leaves_out(self, example: Example, offset: int) -> bool:

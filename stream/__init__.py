@@ -46,6 +46,7 @@ The worker:
 
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
+    decision_settings  its sections of what becomes of a score
     durations   "7d" and "250ms" as seconds
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics

@@ -31,7 +31,8 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
     return Learner(
         build(model.pipeline, model.task, model.seed),
         model.task,
-        threshold=model.threshold,
+        threshold=settings.decision.threshold(model.threshold),
+        budget=settings.decision.budget(),
         drift=DriftSettings(
             warning_delta=settings.drift.warning_delta,
             drift_delta=settings.drift.confirmed_delta,
