@@ -18,6 +18,7 @@ from typing import Any, cast
 from river import base
 
 from models import pickling
+from models.anatomy import Anatomy, anatomy
 from models.compiled.twins import compiled_twin, is_compiled, river_twin
 from models.drift import DriftSettings, DriftWatch
 from models.errors import CheckpointCorrupt, LearnFailed
@@ -115,6 +116,10 @@ class Learner:
     def version_id(self) -> str:
         """The name of the present state: `v<lineage>-<position>`."""
         return f"v{self.lineage}-{self.position}"
+
+    def anatomy(self) -> Anatomy:
+        """Give the weights and sizes that the model consists of, for people to compare."""
+        return anatomy(river_twin(self._model))
 
     def score(self, features: Features) -> Score:
         """Predict for one event."""

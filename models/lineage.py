@@ -86,6 +86,11 @@ class Lineage:
         """The rule of decision in force; None: the configured one."""
         return self.segments[-1].threshold if self.segments else None
 
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The versions that its segments began at: what to go back to, if one was wrong."""
+        return tuple(segment.base for segment in self.segments)
+
     def leaves_out(self, example: Example, offset: int) -> bool:
         """Say whether the example at that offset is not to be learned."""
         time = example.event_time

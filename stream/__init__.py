@@ -64,6 +64,9 @@ The command line (`cli/`, a module a subject) and what it calls:
     schedule    when labels are due
     evaluation  the learner over a file, without servers
     replay      the learner over the examples log
+    genealogy   lineages: what branched from what, and which was champion when
+    differences  what changed between two versions
+    tags        names that people give to versions
     commands    a command given, and its outcome awaited
     ledger      every event and label accounted for
     recovery    what Redis held, rebuilt from the logs

@@ -220,6 +220,7 @@ class LearnHandler:
                 self._versions.keep,
                 replace=self._vault.has_refused(meta.id),
                 changes=changes,
+                needed=champion.lineage.bases,
             )
         )
         body = {"event": "cut", "shard": self._shard, **msgspec.to_builtins(meta)}

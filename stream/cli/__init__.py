@@ -10,6 +10,8 @@
     replay      driftline replay
     control     driftline rollback | freeze | thaw | threshold | audit
     versions    driftline versions list | show | verify | export
+    lineages    driftline versions tree | diff
+    retention   driftline versions tag | prune
     reconcile   driftline reconcile
     recover     driftline recover
     dlq         driftline dlq list | show | replay
@@ -34,10 +36,12 @@ from stream.cli import (
     demo,
     dlq,
     evaluate,
+    lineages,
     produce,
     reconcile,
     recover,
     replay,
+    retention,
     tail,
     topics,
     versions,
@@ -59,6 +63,8 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
+# These add their commands to the same group.
+assert lineages.app is retention.app is versions.app
 app.add_typer(versions.app, name="versions")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(control.threshold_app, name="threshold")

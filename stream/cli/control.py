@@ -29,7 +29,7 @@ threshold_app = typer.Typer(no_args_is_help=True, help="Set the decision thresho
 
 
 def rollback(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1-45312.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1-45312, or a tag.")],
     config: ConfigOption = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Fold the examples since that version again.")
@@ -60,7 +60,7 @@ def rollback(
 
       driftline rollback v1-45312 --replay --without offsets=45400..46200 -c fraud
     """
-    arguments: dict[str, Any] = {"version": version, "replay": replay}
+    arguments: dict[str, Any] = {"version": _untagged(config, version), "replay": replay}
     if without:
         if not replay:
             raise CommandError("--without needs --replay: it says what is not folded again")
@@ -188,6 +188,16 @@ def audit(
         table.add_row(when, record.who, record.what, record.subject, outcome,
                       record.version or "", record.why, record.detail)  # fmt: skip
     out().print(table if records else "nothing has been done yet")
+
+
+def _untagged(config: str | None, name: str) -> str:
+    """Give the version's id: the log of commands is for ever, and a tag may move."""
+    from stream.cli.store import ask_store
+    from stream.tags import LATEST, is_tag, resolve
+
+    if name != LATEST and not is_tag(name):
+        return name
+    return ask_store(load(config), lambda store: resolve(store, name))
 
 
 def _give(
