@@ -331,8 +331,11 @@ bool Events::check_label(PyObject *label, Ref &plain) const {
     const bool is_text = PyUnicode_Check(plain.get());
     if (!is_text && !PyBool_Check(plain.get())) {
         constexpr double kExactMax = 9007199254740992.0;  // 2 ** 53
-        const double number = PyFloat_AsDouble(plain.get());
-        if (number == -1.0 && PyErr_Occurred()) PyErr_Clear();
+        double number = PyFloat_AsDouble(plain.get());
+        if (number == -1.0 && PyErr_Occurred()) {
+            PyErr_Clear();
+            number = HUGE_VAL;
+        }
         if (!(std::fabs(number) < kExactMax)) {
             PyErr_Format(PyExc_ValueError, "the label is %R: numbers must be below 2**53", label);
             return false;
