@@ -33,6 +33,7 @@ The worker:
     fields      the feature names behind pending records
     learn       handler: example to model and version (knows no framework)
     control     operators' commands, decided one at a time (knows no framework)
+    erasure     whose examples a version was folded from
     scorer      the model in force: the live learner, or the newest version
     vault       stored versions: verified, newest good first
     learners    the learner that the configuration describes; loads exported versions

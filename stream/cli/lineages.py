@@ -136,6 +136,8 @@ def said(without: Exclusion) -> str:
     parts += [f"events={','.join(without.events[:3])}" + (
         f" and {len(without.events) - 3:,} more" if len(without.events) > 3 else ""
     )] if without.events else []  # fmt: skip
+    parts += [f"entity={entity}" for entity in without.entities]
+    parts += [f"segment={name}:{value}" for name, value in without.features]
     return ", ".join(parts)
 
 
