@@ -11,7 +11,7 @@ from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, p
 from stream.cli.errors import CommandError
 from stream.cli.lineages import kept_versions
 from stream.cli.store import ask_store
-from stream.cli.versions import app, when
+from stream.cli.versions import when
 from stream.cli.without import exclusion
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 UNTRAINED = "v1-0"
 
 
-@app.command(no_args_is_help=True)
 def seen(
     entity: Annotated[
         str | None,
