@@ -72,6 +72,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     recovery    what Redis held, rebuilt from the logs
     outcomes    what came of each input, as the outputs tell: where lanes go on
     decided     published decisions with their events, as pending records
+    retracing   what commands had led to, from the audit
     runs        sets of offsets, and their gaps
     dead_letters  unusable records: addressed, chosen, explained
     replays     dead letters published again, each once

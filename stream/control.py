@@ -164,7 +164,7 @@ class Control:
             command = decode_command(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             unreadable = Command(
-                id=f"control-{record.offset}", command="unreadable", arguments={},
+                id=unreadable_id(record.offset), command="unreadable", arguments={},
                 who="unknown", why="", time=now,
             )  # fmt: skip
             return self._refuse(unreadable, champion, Refused("unreadable", str(error)), now)
@@ -321,7 +321,8 @@ class Control:
         *, frozen: bool | None = None,
     ) -> Ruling:  # fmt: skip
         version = before.version if cut is None else cut.learner.version_id
-        audit = _record(command, "applied", "", detail, version, now)
+        segments = (before if cut is None else cut).lineage.segments
+        audit = _record(command, "applied", "", detail, version, now, segments)
         return self._rule(audit, cut, before.frozen if frozen is None else frozen)
 
     def _refuse(self, command: Command, champion: Champion, refused: Refused, now: float) -> Ruling:
@@ -340,6 +341,11 @@ class Control:
         return Ruling(audit, changes, cut, frozen)
 
 
+def unreadable_id(offset: int) -> str:
+    """Name a command that can't be read, for the audit."""
+    return f"control-{offset}"
+
+
 def _arguments(command: Command, kind: type[A]) -> A:
     try:
         return msgspec.convert(command.arguments, kind)
@@ -348,8 +354,9 @@ def _arguments(command: Command, kind: type[A]) -> A:
 
 
 def _record(
-    command: Command, outcome: str, reason: str, detail: str, version: str | None, now: float
-) -> AuditRecord:
+    command: Command, outcome: str, reason: str, detail: str, version: str | None, now: float,
+    segments: tuple[Segment, ...] | None = None,
+) -> AuditRecord:  # fmt: skip
     subject: Any = command.arguments.get("version", command.arguments.get("threshold", "learner"))
     return AuditRecord(
         id=command.id,
@@ -362,4 +369,5 @@ def _record(
         time=now,
         why=command.why,
         version=version,
+        segments=segments,
     )

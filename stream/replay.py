@@ -28,7 +28,8 @@ def fold(
     LogIncomplete
         When an offset is missing: the state would look right and be another.
     """
-    course, position = Course(learner, segments), learner.position
+    # Before the course leads on: a rollback to the untrained learner starts at once.
+    position, course = learner.position, Course(learner, segments)
     for batch in batches:
         wanted = [
             (offset, value)

@@ -215,6 +215,7 @@ def test_a_rollback_to_the_untrained_learner_begins_anew() -> None:
         world.command("rollback", version="v1-0")
         await world.settle()
         assert (world.audit[-1].version, world.learner.n_learned) == ("v2-30", 0)
+        assert (await world.rebuilt("v2-30")).version_id == "v2-30"
         world.feed(*map(example, range(30, 35)))
         await world.settle()
         assert world.learner.fingerprint() == twin(*map(example, range(30, 35))).fingerprint()
