@@ -39,9 +39,9 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     `features`, `score`, `version` and `model_position` are those of score time; nothing here is
     ever recomputed. `label` is None only for the unsupervised half of an anomaly task, where the
     event itself is learned before its label is known. `score`, `version` and `model_position` are
-    None where the event was never scored: its label brought the features. A corrected label is the
-    next `revision`. `offset` and `floor` make the fold idempotent (see
-    `models.seen.SeenOffsets`); times are seconds since the epoch.
+    None where the event was never scored: its label brought the features. `entity` says whose event
+    it was. A corrected label is the next `revision`. `offset` and `floor` make the fold idempotent
+    (see `models.seen.SeenOffsets`); times are seconds since the epoch.
     """
 
     event_id: str
@@ -57,6 +57,7 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     floor: int
     weight: float = 1.0
     revision: int = 1
+    entity: str | None = None
     schema: int = 1
 
 

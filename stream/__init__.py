@@ -33,6 +33,7 @@ The worker:
     fields      the feature names behind pending records
     learn       handler: example to model and version (knows no framework)
     control     operators' commands, decided one at a time (knows no framework)
+    erasure     whose examples a version was folded from
     scorer      the model in force: the live learner, or the newest version
     vault       stored versions: verified, newest good first
     learners    the learner that the configuration describes; loads exported versions
@@ -72,6 +73,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     recovery    what Redis held, rebuilt from the logs
     outcomes    what came of each input, as the outputs tell: where lanes go on
     decided     published decisions with their events, as pending records
+    retracing   what commands had led to, from the audit
     runs        sets of offsets, and their gaps
     dead_letters  unusable records: addressed, chosen, explained
     replays     dead letters published again, each once

@@ -314,6 +314,7 @@ class LabelHandler:
             floor,
             label.weight,
             found.revision,
+            pending.entity,
         )
 
     def _why_not(self, label: Label, found: Claimed) -> InvalidMessage:
@@ -357,4 +358,5 @@ def _own_example(
         floor,
         label.weight,
         found.revision,
+        label.entity,
     )

@@ -212,8 +212,8 @@ class Lane:
         begun = self._clock.now()
         await self._outbox.publish(outcome.messages)
         for cut in outcome.cuts:
-            content = cut.version_id, cut.meta, cut.blob
-            how = cut.keep, cut.replace, cut.changes, cut.needed
+            content = cut.version_id, cut.meta, cut.blob, cut.keep
+            how = cut.replace, cut.changes, cut.needed
             await self._store.cut_version(self.lease, cut.position, *content, *how)
         if outcome.durable:
             position = self.position if outcome.position is None else outcome.position

@@ -51,7 +51,7 @@ class LearnHandler:
         self._store = store
         self._versions = versions
         self._vault = vault
-        self._control = Control(shard, logs=logs, vault=vault, store=store)
+        self._control = Control(shard, logs=logs, vault=vault, store=store, fresh=fresh)
         self.learner: Learner | None = None
         self.lineage = Lineage()
         self.cut_bytes = 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from models.lineage import Segment
 from models.stores.base import RECORD_HEAD
 from models.types import (
     DriftSignal,
@@ -108,7 +109,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Who did what to which `subject`, how it ended and why; on `<app>.audit`.
 
-    Of a command, `why` is what its operator gave, and `version` is in force after it.
+    Of a command, `why` is what its operator gave, and `version` is in force after it; of one that
+    was applied, `segments` are those of its lineage.
     """
 
     id: str
@@ -121,6 +123,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     time: float
     why: str = ""
     version: str | None = None
+    segments: tuple[Segment, ...] | None = None
     schema: int = SCHEMA
 
 

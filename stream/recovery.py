@@ -9,7 +9,8 @@ decides what else there is:
   that was claimed and is not in the examples log waits again, and claims again.
 - **Silence**: decided events that the sweep had not come to join its queue again; those above the
   position do so when they are taken again.
-- **The learner** is the fold of the examples log, cut as a version so that scoring goes on with it.
+- **The learner** is the fold of the examples log, along the lineage that the audit says was in
+  force, cut as a version so that scoring goes on with it. It stays frozen if it was.
 
 The birth record is written last: until then workers refuse to start, and the command can be
 repeated.
@@ -37,6 +38,8 @@ from models.stores.base import (
 )
 from models.types import Example
 from stream import topics
+from stream.commands import distinct
+from stream.control import FROZEN
 from stream.decided import DecidedEvents
 from stream.decoding import LabelDecoder
 from stream.label import waiting_entry, waiting_label
@@ -50,12 +53,14 @@ from stream.messages import (
 from stream.outcomes import Input, Outcomes, RecoveryImpossible
 from stream.ports import LogReader, LogRecord
 from stream.replay import fold
+from stream.retracing import Retraced, retrace
 from stream.settings import Settings
 
 STORE_BATCH = 2_000
 
 NO_DECISION = "events without a decision that is still kept, or whose ids had come before"
 UNREADABLE_LABELS = "labels without an outcome that this configuration can't decode"
+COMMANDS_TO_GIVE_AGAIN = "commands of an earlier release, which have to be given again"
 NEVER_TAKEN = "events and labels that were removed before a worker took them"
 
 
@@ -68,6 +73,7 @@ class Recovered:
     n_waiting: int = 0
     version: str | None = None
     n_learned: int = 0
+    frozen: bool = False
     fingerprint: str = ""
     gone: Counter[str] = field(default_factory=Counter)
 
@@ -116,13 +122,15 @@ class Recovery:
         self._oldest = math.inf
         self._store: Store | None = None
         self._leases: dict[str, Lease] = {}
+        self._retraced = Retraced((), {}, 0)
 
     async def run(self, store: Store | None, now: float, birth: bytes) -> Recovered:
         """Rebuild everything in the store; without a store, find out what would be written.
 
         1. Drop what is left, and take all lanes over.
         2. Read scores and dead letters: what came of each event.
-        3. Read the examples: the learner, what came of each label, how far silence was swept.
+        3. Read the audit and the commands: the lineage in force. Read the examples: the learner,
+           what came of each label, how far silence was swept.
         4. Read the labels that have no outcome: they wait.
         5. Read scores again with their events: the pending records.
         6. Read the examples again: the claims.
@@ -139,6 +147,7 @@ class Recovery:
         if store is not None:
             await self._take_over(store, epoch=int(now * 1000))
         self._read_outcomes()
+        self._retrace_commands()
         self._rebuild_learner()
         waiting = self._find_waiting(now)
         await self._rebuild_pending()
@@ -184,6 +193,13 @@ class Recovery:
             for record in batch:
                 self._outcomes.note_letter(record.value or b"")
 
+    def _retrace_commands(self) -> None:
+        values = (one.value or b"" for batch in self._read(topics.AUDIT) for one in batch)
+        commands = (one for batch in self._read(topics.CONTROL) for one in batch)
+        self._retraced = retrace(distinct(values), commands)
+        self.found.frozen = self._retraced.changes.get(FROZEN) is not None
+        self.found.gone[COMMANDS_TO_GIVE_AGAIN] = self._retraced.n_unknown
+
     def _rebuild_learner(self) -> None:
         def batches() -> Iterator[list[tuple[int, bytes]]]:
             for batch in self._read(topics.EXAMPLES):
@@ -191,7 +207,7 @@ class Recovery:
                     self._outcomes.note_example(decode_example(record.value or b""))
                 yield [(record.offset, record.value or b"") for record in batch]
 
-        for _ in fold(self._learner, batches()):
+        for _ in fold(self._learner, batches(), segments=self._retraced.segments):
             pass
 
     def _find_waiting(self, now: float) -> dict[int, dict[str, bytes | None]]:
@@ -308,7 +324,10 @@ class Recovery:
     async def _write_version(self, now: float) -> None:
         learner = self._learner
         self.found.n_learned = learner.n_learned
-        if learner.position == 0:
+        segments, changes, _ = self._retraced
+        if learner.position == 0 and not segments:
+            if changes:
+                await self._commit("learn.0", 0, changes, None)
             return
         self.found.fingerprint = learner.fingerprint()
         self.found.version = learner.version_id
@@ -320,6 +339,7 @@ class Recovery:
                 libraries=checkpoint.libraries(),
                 cut_time=now,
                 reason=CutReason.REBUILT,
+                segments=segments,
             )
             await self._store.cut_version(
                 self._leases["learn.0"],
@@ -329,6 +349,7 @@ class Recovery:
                 blob,
                 self._settings.versions.keep,
                 replace=True,  # This one is proven; what a store that lost data has is not.
+                changes=changes,
             )
 
 

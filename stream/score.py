@@ -203,6 +203,7 @@ class ScoreHandler:
                 origin,
                 offset,
                 position,
+                entity=record.entity,
             )
             outcome.messages.append(
                 Message(topics.EXAMPLES.name, 0, SHARD_KEY, encode_json(example))

@@ -12,6 +12,8 @@
     versions    driftline versions list | show | verify | export
     lineages    driftline versions tree | diff
     retention   driftline versions tag | prune
+    erasure     driftline versions seen
+    without     what `--without` names
     reconcile   driftline reconcile
     recover     driftline recover
     dlq         driftline dlq list | show | replay
@@ -35,6 +37,7 @@ from stream.cli import (
     control,
     demo,
     dlq,
+    erasure,
     evaluate,
     lineages,
     produce,
@@ -63,8 +66,9 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
-# These add their commands to the same group.
-assert lineages.app is retention.app is versions.app
+versions.app.command()(lineages.tree)
+for of_versions in (lineages.diff, retention.tag, retention.prune, erasure.seen):
+    versions.app.command(no_args_is_help=True)(of_versions)
 app.add_typer(versions.app, name="versions")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(control.threshold_app, name="threshold")
