@@ -20,8 +20,9 @@ A learner's life:
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `thresholds`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `seen`
-and `learner`; `lineage`; `sealing`; `checkpoint`; `stores` keep what that encodes.
+`prequential`; `thresholds`; `drift`; `pickling`; `fused` and `compiled`, which are faster;
+`losses`, `reasons`, `seen` and `learner`; `lineage`; `sealing`; `checkpoint`; `stores` keep what
+that encodes.
 """
 
 from models.checkpoint import (
