@@ -22,8 +22,8 @@ A learner's life:
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
 `prequential`; `thresholds`; `drift`; `pickling`; `fused` and `compiled`, which are faster;
-`anatomy`; `seen` and `learner`; `lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what
-that encodes.
+`losses`; `anatomy` and `reasons`; `seen` and `learner`; `lineage`; `exposure`; `sealing`;
+`checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (

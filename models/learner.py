@@ -23,11 +23,13 @@ from models.compiled.twins import compiled_twin, is_compiled, river_twin
 from models.drift import DriftSettings, DriftWatch
 from models.errors import CheckpointCorrupt, LearnFailed
 from models.fused import fuse
+from models.losses import errors_of
 from models.pipelines import describe, pipeline_hash, takes_weight
 from models.prequential import Prequential, PrequentialValues
+from models.reasons import Attribution, ScoreMany, explain
 from models.seen import SeenOffsets
 from models.thresholds import Budget, BudgetKeeper, ThresholdRule, fixed_threshold
-from models.types import DriftSignal, Example, Features, LearnOutcome, Score, Task, Truth
+from models.types import DriftSignal, Example, Features, LearnOutcome, Score, Task
 
 _STATE_SCHEMA = 1
 # Probes: the first examples, and then one for each doubling, so that young learners are told
@@ -151,6 +153,11 @@ class Learner:
                 return [float(model.predict_one(x)) for x in batch]
             case Task.ANOMALY:
                 return [min(1.0, max(0.0, float(model.score_one(x)))) for x in batch]
+
+    def explain_many(self, batch: Sequence[Features]) -> list[Attribution]:
+        """Attribute the scores that `score_many` gives now to features; not of multiclass ones."""
+        model = self._model if self._untrained is None else self._untrained
+        return explain(model, batch, self._probes, cast(ScoreMany, self.score_many))
 
     def absorb(self, examples: Sequence[Example], offsets: Sequence[int]) -> LearnOutcome:
         """Fold a batch of the examples log into the state.
@@ -374,22 +381,7 @@ class Learner:
         truths: list[Any] = [example.label for example in examples]
         scores: list[Any] = [example.score for example in examples]
         self._prequential.observe(truths, scores, self.threshold)
-        errors = self._errors(truths, scores)
+        errors = errors_of(self.task, truths, scores, self.threshold)
         return self._drift.observe_many(
             errors, offsets, [example.event_time for example in examples]
         )
-
-    def _errors(self, truths: list[Any], scores: list[Any]) -> list[float]:
-        pairs = zip(truths, scores, strict=True)
-        match self.task:
-            case Task.BINARY | Task.ANOMALY:
-                threshold = self.threshold
-                return [1.0 if (score >= threshold) != truth else 0.0 for truth, score in pairs]
-            case Task.MULTICLASS:
-                return [1.0 if _likeliest(score) != truth else 0.0 for truth, score in pairs]
-            case Task.REGRESSION:
-                return [abs(score - truth) for truth, score in pairs]
-
-
-def _likeliest(score: dict[str, float]) -> Truth | None:
-    return max(score, key=score.__getitem__) if score else None

@@ -28,6 +28,7 @@ The worker:
     lanes       the lanes owned now: opened and closed as partitions come and go
     lane        one partition in order; the commit order of all lanes
     score       handler: event to decision            (knows no framework)
+    explaining  which decisions get reasons
     silence     its sweep: events that nobody labelled become negatives
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records

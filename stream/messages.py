@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from models.lineage import Segment
+from models.reasons import Reasons
 from models.stores.base import RECORD_HEAD
 from models.types import (
     DriftSignal,
@@ -55,6 +56,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=False):
     offset: int
     stale: bool
     arm: str = "champion"
+    reasons: Reasons | msgspec.UnsetType = msgspec.UNSET
     schema: int = SCHEMA
 
 
@@ -75,6 +77,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     entity: str | None
     partition: int
     stale: bool
+    reasons: Reasons | None = None
     event_time: float = 0.0
     offset: int = 0
 
@@ -171,6 +174,7 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
         pending.partition,
         pending.offset,
         pending.stale,
+        reasons=msgspec.UNSET if pending.reasons is None else pending.reasons,
     )
 
 
@@ -189,19 +193,21 @@ _pack_head, _unpack_head, _HEAD_BYTES = RECORD_HEAD.pack, RECORD_HEAD.unpack_fro
 
 def encode_pending(pending: Pending) -> bytes:
     """Write a pending record: the store's head, then what is ours."""
-    return _pack_head(pending.event_time, pending.offset, pending.partition) + _msgpack.encode(
-        (
-            pending.fields,
-            pending.values,
-            pending.score,
-            pending.threshold,
-            pending.version,
-            pending.model_position,
-            pending.entity,
-            pending.partition,
-            pending.stale,
-        )
+    body: tuple[Any, ...] = (
+        pending.fields,
+        pending.values,
+        pending.score,
+        pending.threshold,
+        pending.version,
+        pending.model_position,
+        pending.entity,
+        pending.partition,
+        pending.stale,
     )
+    if pending.reasons is not None:
+        body = (*body, pending.reasons)
+    head = _pack_head(pending.event_time, pending.offset, pending.partition)
+    return head + _msgpack.encode(body)
 
 
 def decode_pending(record: bytes) -> Pending:

@@ -147,6 +147,8 @@ def _name_of(kind: Any) -> str:
         return _name_of(next(part for part in get_args(kind) if part is not type(None)))
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
+    if origin is dict:
+        return f"table of {_name_of(get_args(kind)[1])}"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return ", ".join(f"`{member.value}`" for member in kind)
     return _TYPES[kind]

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from models.reasons import Attribution, Reasons
 from models.stores.base import Lease, NewPending, PendingStore
 from models.types import Example, Features, Score, Task
 from stream import topics
 from stream.decoding import Event, EventDecoder
+from stream.explaining import Explaining
 from stream.messages import (
     SHARD_KEY,
     InvalidMessage,
@@ -32,11 +34,17 @@ from stream.silence import Silence
 class Scorer(Protocol):
     """The model in force: the live learner where this worker owns it, else a snapshot."""
 
-    threshold: float | None
-    """The threshold that comes with it; None: the configured one."""
+    @property
+    def threshold(self) -> float | None:
+        """The threshold that comes with it; None: the configured one."""
+        ...
 
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """Score events, in order."""
+        ...
+
+    def explain_many(self, rows: Sequence[Features]) -> list[Attribution]:
+        """Attribute the scores that `score_many` gives now to features."""
         ...
 
     def stamp(self) -> tuple[str, int, bool]:
@@ -51,6 +59,8 @@ class ScoreHandler:
     ----------
     silence
         Makes negatives of events that nobody labelled in time; None: they are just forgotten.
+    explaining
+        Says which scores get reasons; None: none.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class ScoreHandler:
         threshold: float,
         ttl: float,
         silence: Silence | None = None,
+        explaining: Explaining | None = None,
     ) -> None:
         self._partition = partition
         self._topic = topic
@@ -75,6 +86,7 @@ class ScoreHandler:
         self._threshold = threshold
         self._ttl = ttl
         self._silence = silence
+        self._explaining = explaining
         self._lease: Lease | None = None
         self._watermark = float("-inf")
         self._generation_checked = float("-inf")
@@ -145,6 +157,14 @@ class ScoreHandler:
         threshold = self._scorer.threshold
         if threshold is None:
             threshold = self._threshold
+        # By the very model that scored: it learns nothing before this returns.
+        reasons: list[Reasons | None] = [None] * len(events)
+        if self._explaining is not None and (
+            chosen := self._explaining.choose(plain, threshold, position)
+        ):
+            rows = [events[i].features for i in chosen]
+            for i, found in zip(chosen, self._scorer.explain_many(rows), strict=True):
+                reasons[i] = self._explaining.tell(found)
         return [
             Pending(
                 fields,
@@ -156,10 +176,11 @@ class ScoreHandler:
                 event.entity,
                 partition,
                 stale,
+                why,
                 event.event_time,
                 offset,
             )
-            for event, score, offset in zip(events, plain, offsets, strict=True)
+            for event, score, offset, why in zip(events, plain, offsets, reasons, strict=True)
         ]
 
     def _publish(self, events: list[Event], pending: list[Pending], outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from models.learner import Learner
+from models.reasons import Attribution
 from models.thresholds import ThresholdRule, fixed_threshold
 from models.types import Features, Score
 
@@ -56,6 +57,10 @@ class ModelInForce:
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """Score events, in order."""
         return (self.live or self._snapshot).score_many(rows)
+
+    def explain_many(self, rows: Sequence[Features]) -> list[Attribution]:
+        """Attribute the scores that `score_many` gives now to features."""
+        return (self.live or self._snapshot).explain_many(rows)
 
     def stamp(self) -> tuple[str, int, bool]:
         """Give (version id, model position, stale) of the model that scores now."""

@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from models.sealing import KeyRing
 from models.types import Task
-from stream.decision_settings import DecisionSettings, FittingDecisionSettings
+from stream.decision_settings import DecisionSettings, FittingDecisionSettings, ReasonSettings
 from stream.durations import Duration
 from stream.section import Section, SettingsError, explain, secret
 
@@ -313,6 +313,7 @@ class Settings(BaseSettings):
     label: LabelSettings = LabelSettings()
     model: ModelSettings = ModelSettings()
     decision: FittingDecisionSettings = DecisionSettings()
+    reasons: ReasonSettings = ReasonSettings()
     drift: DriftSettings = DriftSettings()
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()

@@ -134,6 +134,7 @@ class Worker:
                 threshold=settings.decision.threshold(settings.model.threshold),
                 ttl=settings.join.ttl,
                 silence=self._silence(partition),
+                explaining=settings.reasons.explaining(settings.model.task),
             )
         if topic == self.topic(topics.LABELS):
             return "label", LabelHandler(
