@@ -32,7 +32,7 @@ OURS = (
     Rule("learn: drift", "models/drift.py"),
     Rule("learn: metrics", "models/prequential.py"),
     Rule("learn: metrics", "models/ranking.py"),
-    Rule("learn: skip redeliveries", "models/learner.py", "SeenOffsets"),
+    Rule("learn: skip redeliveries", "models/seen.py", "SeenOffsets"),
     Rule("learn: skip redeliveries", "models/learner.py", "Learner._admit"),
     Rule("learn: other", "models/learner.py"),
     Rule("learn: cut versions", "models/checkpoint.py"),

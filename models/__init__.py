@@ -9,7 +9,8 @@ A learner's life:
    `Example`, appended to the log; `Learner.absorb` folds batches of that log into the state. An
    example that was appended twice is recognised (`SeenOffsets`) and skipped.
 4. While it learns it is judged by what it said at the time: `Prequential` keeps its metrics
-   beside those of baselines, `DriftWatch` says when its error has changed, and which way.
+   beside those of baselines, `DriftWatch` says when its error has changed, and which way. What is
+   done about it is a `Policy`, and as much a part of the fold as the learning.
 5. Now and then a version is cut: `encode` takes the state with its position, metrics and
    fingerprint, `seal` signs them. After a crash, `restore` verifies the newest one, the shell seeks
    to its position, and the fold goes on; the result is that of a run that never crashed, bit for
@@ -20,8 +21,9 @@ A learner's life:
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `learner`; `lineage`;
-`sealing`; `checkpoint`; `stores` keep what that encodes.
+`prequential`; `detectors`, `drift`, `movement`, which says what moved, and `data_drift`;
+`response`, `contest` and `policies`; `pickling`; `fused` and `compiled`, which are faster; `seen`;
+`learner`; `lineage`; `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (
@@ -48,11 +50,13 @@ from models.errors import (
     StoreUnavailable,
     UnknownVersion,
 )
-from models.learner import Learner, SeenOffsets
+from models.learner import Learner
 from models.lineage import Course, Exclusion, Lineage, Segment, parse_id
 from models.pipelines import build, describe, names, pipeline_hash, trusted_modules
 from models.prequential import Prequential, PrequentialValues
+from models.response import Policy, ResponseSettings
 from models.sealing import KeyRing
+from models.seen import SeenOffsets
 from models.types import (
     Direction,
     DriftKind,
@@ -63,6 +67,8 @@ from models.types import (
     FeatureValue,
     LearnOutcome,
     MetricValues,
+    Movement,
+    PolicyStep,
     Score,
     Task,
     Truth,
@@ -92,9 +98,13 @@ __all__ = [
     "Learner",
     "Lineage",
     "MetricValues",
+    "Movement",
+    "Policy",
+    "PolicyStep",
     "Prequential",
     "PrequentialValues",
     "Refusal",
+    "ResponseSettings",
     "Score",
     "SeenOffsets",
     "Segment",

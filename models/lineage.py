@@ -17,7 +17,7 @@ import msgspec
 
 from models.errors import UnknownVersion
 from models.learner import Learner
-from models.types import DriftSignal, Example, LearnOutcome
+from models.types import DriftSignal, Example, LearnOutcome, PolicyStep
 
 _ID = re.compile(r"v(\d{1,9})-(\d{1,18})")
 
@@ -102,6 +102,7 @@ class Lineage:
             return learner.absorb(examples, offsets)
         n_learned = n_redelivered = 0
         drifts: list[DriftSignal] = []
+        steps: list[PolicyStep] = []
         pairs = zip(examples, offsets, strict=True)
         # In the order of the log: each example raises the floor for those after it.
         for left_out, run in groupby(pairs, lambda pair: self.leaves_out(*pair)):
@@ -113,7 +114,8 @@ class Lineage:
                 n_learned += learned.n_learned
                 n_redelivered += learned.n_redelivered
                 drifts += learned.drifts
-        return LearnOutcome(n_learned, n_redelivered, drifts)
+                steps += learned.steps
+        return LearnOutcome(n_learned, n_redelivered, drifts, steps)
 
 
 class Course:

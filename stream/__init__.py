@@ -32,8 +32,10 @@ The worker:
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records
     learn       handler: example to model and version (knows no framework)
+    responses   what policies did about drift, as records
     control     operators' commands, decided one at a time (knows no framework)
     scorer      the model in force: the live learner, or the newest version
+    label_free  drift of scores and features, before any label
     vault       stored versions: verified, newest good first
     learners    the learner that the configuration describes; loads exported versions
     kafka_logs  commands and past examples, read beside the lanes
@@ -62,6 +64,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     feed        rows to the records of producers
     schedule    when labels are due
     evaluation  the learner over a file, without servers
+    drift_truth  the drift watches over streams whose change points are known
     replay      the learner over the examples log
     commands    a command given, and its outcome awaited
     ledger      every event and label accounted for

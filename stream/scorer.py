@@ -30,6 +30,8 @@ class ModelInForce:
         self._now = now
         self._staleness_max = staleness_max
         self.live: Learner | None = None
+        self.observe: Callable[[Sequence[Features], Sequence[Score]], None] | None = None
+        """Told of all events that are scored, with their scores."""
         self.threshold: float | None = None
         """The decision threshold that comes with the model in force; None: the configured one."""
         self.live_version: str | None = None
@@ -49,7 +51,10 @@ class ModelInForce:
 
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """Score events, in order."""
-        return (self.live or self._snapshot).score_many(rows)
+        scores = (self.live or self._snapshot).score_many(rows)
+        if self.observe is not None:
+            self.observe(rows, scores)
+        return scores
 
     def stamp(self) -> tuple[str, int, bool]:
         """Give (version id, model position, stale) of the model that scores now."""

@@ -118,7 +118,8 @@ def everything(learner: Learner) -> tuple[object, ...]:
         learner.metrics(),
         learner.fingerprint(),
         learner._probes,
-        [(window.n, window.total) for window in (watch._warning, watch._drift)],
-        [(window.adwin.width, window.adwin.total) for window in (watch._warning, watch._drift)],
+        (list(watch._errors), list(watch._positions)),
+        [(window.river.width, window.river.total) for window in (watch._warning, watch._drift)],
+        (list(learner._sample._recent), list(learner._sample._thinned)),
         learner._seen._origins,
     )

@@ -11,10 +11,11 @@ import typer
 from rich.table import Table
 
 from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
+from stream.cli.drift_truth import evaluate_drift
 from stream.cli.errors import CommandError
 from stream.cli.produce import (
+    FILE,
     AddIdOption,
-    FileArgument,
     LabelDelayEventsOption,
     LabelDelayOption,
     LimitOption,
@@ -31,7 +32,7 @@ ERROR_SUFFIX = "_error_max"
 
 
 def evaluate(
-    file: FileArgument,
+    file: Annotated[Path | None, FILE] = None,
     *,
     config: ConfigOption = None,
     pipeline: Annotated[
@@ -47,6 +48,17 @@ def evaluate(
             help="Compare with a model that stops learning after this share of the rows.",
         ),
     ] = None,
+    drift_truth: Annotated[
+        bool,
+        typer.Option(
+            "--drift-truth",
+            help="Instead of a file, simulate streams whose change points are known, and tell how "
+            "the drift watches of [drift] do on them.",
+        ),
+    ] = False,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Streams of each kind, for --drift-truth.")
+    ] = 30,
     limit: LimitOption = None,
     label_delay: LabelDelayOption = "0s",
     label_delay_events: LabelDelayEventsOption = None,
@@ -64,7 +76,14 @@ def evaluate(
       driftline evaluate elec2.csv.gz -c elec2 --add-id --frozen-after 0.1
 
       driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --pipeline hoeffding-tree
+
+      driftline evaluate --drift-truth --seeds 5
     """
+    if drift_truth:
+        evaluate_drift(config, n_seeds=seeds, as_json=as_json)
+        return
+    if file is None:
+        raise CommandError("name a file of events, or give --drift-truth")
     from stream.evaluation import Evaluation
     from stream.learners import new_learner
     from stream.rows import open_rows
