@@ -5,7 +5,8 @@ move and the model be as right as ever, and a relation may change behind data th
 
 A reference of rows is held; each block of rows after it is compared with it, feature by feature, by
 the tests of `models.movement`, whose chance is known. So the false-alarm budget needs no table: a
-test may fail as often as blocks and features allow. Rows that depend on each other (seasons, one
+test may fail as often as blocks and features allow. Of features the reference stands, so that what
+creeps is found; of scores it follows, since a model that learns moves its own scores. Rows that depend on each other (seasons, one
 customer's burst) are no chance, and are told as the drift that they are.
 """
 
@@ -100,6 +101,8 @@ class _Blocks:
         if signal is not None and signal.level is DriftLevel.CONFIRMED:
             # What it moved to is where the next movement starts.
             self._reference = self._block
+        elif self._kind is DriftKind.PREDICTION:
+            self._reference = [*self._reference, *self._block][-_REFERENCE_ROWS:]
         self._block = []
         return signal
 

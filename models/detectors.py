@@ -43,7 +43,14 @@ CALIBRATED: Mapping[str, Calibrated] = {
     ),
     "page-hinkley": Calibrated(
         lambda threshold: drift.PageHinkley(threshold=threshold, mode="up"),
-        ((10.0, 540), (20.0, 2_136), (30.0, 4_716), (50.0, 11_904)),
+        (
+            (10.0, 557),
+            (30.0, 4_975),
+            (50.0, 12_195),
+            (75.0, 33_333),
+            (100.0, 58_823),
+            (150.0, 166_666),
+        ),
     ),
     "hddm-a": Calibrated(
         lambda confidence: binary.HDDMA(drift_confidence=confidence),  # type: ignore[no-untyped-call]

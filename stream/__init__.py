@@ -49,6 +49,7 @@ The worker:
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
     durations   "7d" and "250ms" as seconds
+    drift_section  its section [drift]
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics
     messages    wire formats: what is written, to Kafka and as pending records

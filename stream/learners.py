@@ -17,7 +17,7 @@ from models.pipelines import build
 from models.response import ResponseSettings
 from models.sealing import KeyRing
 from models.types import Example, Features, FeatureValue, Task, Truth
-from stream import settings as stream_settings
+from stream import drift_section
 from stream.settings import Settings
 
 
@@ -48,7 +48,7 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
     )
 
 
-def drift_settings(drift: stream_settings.DriftSettings) -> DriftSettings:
+def drift_settings(drift: drift_section.DriftSettings) -> DriftSettings:
     """Give the core what it has to know of [drift] to watch."""
     return DriftSettings(
         detector=drift.detector,

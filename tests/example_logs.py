@@ -118,8 +118,8 @@ def everything(learner: Learner) -> tuple[object, ...]:
         learner.metrics(),
         learner.fingerprint(),
         learner._probes,
-        (list(watch._errors), list(watch._positions)),
+        list(watch._errors),
         [(window.river.width, window.river.total) for window in (watch._warning, watch._drift)],
-        (list(learner._sample._recent), list(learner._sample._thinned)),
+        [features for _, features in (*learner._sample._recent, *learner._sample._thinned)],
         learner._seen._origins,
     )

@@ -14,9 +14,10 @@ DETECTS_NOTHING = "-"
 
 def evaluate_drift(config: str | None, *, n_seeds: int, as_json: bool) -> None:
     """Run the streams and print the tables; without a configuration [drift] is as by default."""
+    from stream.drift_section import DriftSettings
     from stream.drift_truth import DriftTruth
     from stream.learners import drift_settings
-    from stream.settings import DEFAULT_FILE, DriftSettings
+    from stream.settings import DEFAULT_FILE
 
     is_configured = config is not None or DEFAULT_FILE.exists() or "DRIFTLINE_CONFIG" in os.environ
     drift = load(config).drift if is_configured else DriftSettings()

@@ -23,7 +23,8 @@ from stream.cli.produce import (
 )
 
 if TYPE_CHECKING:
-    from stream.evaluation import Evaluation
+    from stream.evaluation import Evaluation, Scored
+    from stream.schedule import LabelSchedule
     from stream.settings import Settings
 
 PROGRESS_EVERY = 500
@@ -84,34 +85,42 @@ def evaluate(
         return
     if file is None:
         raise CommandError("name a file of events, or give --drift-truth")
+    overrides = {"model": {"pipeline": pipeline}} if pipeline is not None else None
+    settings = load(config, overrides)
+    freeze_at = _freeze_at(file, frozen_after, limit)
+    schedule = schedule_of(settings, label_delay, label_delay_events)
+    report = _run(file, settings, schedule, freeze_at, limit, add_id=add_id, quiet=as_json)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+
+
+def _run(
+    file: Path,
+    settings: Settings,
+    schedule: LabelSchedule[Scored],
+    freeze_at: int | None,
+    limit: int | None,
+    *,
+    add_id: bool,
+    quiet: bool,
+) -> dict[str, Any]:
     from stream.evaluation import Evaluation
     from stream.learners import new_learner
     from stream.rows import open_rows
 
-    overrides = {"model": {"pipeline": pipeline}} if pipeline is not None else None
-    settings = load(config, overrides)
-    freeze_at = _freeze_at(file, frozen_after, limit)
-    evaluation = Evaluation(
-        settings,
-        new_learner(settings),
-        schedule_of(settings, label_delay, label_delay_events),
-        freeze_at,
-    )
+    evaluation = Evaluation(settings, new_learner(settings), schedule, freeze_at)
     started = time.perf_counter()
     with (
         open_rows(file, settings, add_id=add_id) as source,
-        progress_bar(unit="rows", quiet=as_json) as bar,
+        progress_bar(unit="rows", quiet=quiet) as bar,
     ):
         task = bar.add_task("evaluating", total=limit or source.n_bytes, count=0)
         for n in evaluation.run(itertools.islice(source, limit)):
             if n % PROGRESS_EVERY == 0:
                 bar.update(task, completed=n if limit else source.n_bytes_read, count=n)
-    seconds = time.perf_counter() - started
-    report = _report(evaluation, settings, seconds)
-    if as_json:
-        print_json(report)
-    else:
-        _print(report)
+    return _report(evaluation, settings, time.perf_counter() - started)
 
 
 def _freeze_at(file: Path, share: float | None, limit: int | None) -> int | None:
