@@ -4,8 +4,8 @@ Run: DRIFTLINE_DATA=... python -m benchmarks.policies [--pipeline NAME] [--seeds
 
 Real streams: test-then-train accuracy, each example scored before it is learned. Recurring: two
 concepts take turns; after each return to a concept that was there before, how many examples pass
-until the model is as good again, on fresh events of that concept, as it was on the last one just
-before the change (less a hundredth).
+until the model is as good on fresh events of it as it was when that concept went (less a
+hundredth).
 """
 
 from __future__ import annotations
@@ -86,8 +86,10 @@ def recoveries(policy: Policy, pipeline: str, seed: int) -> list[int]:
 
     found = []
     offset = 0
+    reached = [0.0, 0.0]
     for turn in range(N_TURNS):
-        concept, wanted = turn % 2, quality((turn - 1) % 2) - TOLERANCE
+        concept = turn % 2
+        wanted = reached[concept] - TOLERANCE
         recovered: int | None = None
         for start in range(0, N_EACH, LABEL_DELAY):
             rows, truths = draw(LABEL_DELAY, concept)
@@ -97,6 +99,7 @@ def recoveries(policy: Policy, pipeline: str, seed: int) -> list[int]:
             offset += LABEL_DELAY
             if recovered is None and quality(concept) >= wanted:
                 recovered = start + LABEL_DELAY
+        reached[concept] = quality(concept)
         if turn >= 2:
             found.append(N_EACH if recovered is None else recovered)
     return found

@@ -6,8 +6,9 @@ move and the model be as right as ever, and a relation may change behind data th
 A reference of rows is held; each block of rows after it is compared with it, feature by feature, by
 the tests of `models.movement`, whose chance is known. So the false-alarm budget needs no table: a
 test may fail as often as blocks and features allow. Of features the reference stands, so that what
-creeps is found; of scores it follows, since a model that learns moves its own scores. Rows that depend on each other (seasons, one
-customer's burst) are no chance, and are told as the drift that they are.
+creeps is found; of scores it follows, since a model that learns moves its own scores. Rows that
+depend on each other (seasons, one customer's burst) are no chance, and are told as the drift that
+they are.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from river.drift import binary
 from models.errors import InvalidPipeline
 
 _SIDE_MIN = 16
+_N_NEWS = 64
 
 
 class Calibrated(NamedTuple):
@@ -159,6 +160,10 @@ class Change(NamedTuple):
 def likeliest_change(errors: Sequence[float]) -> Change:
     """Find the split of the errors whose means differ most for the numbers that they are of.
 
+    A stretch may hold a fall of long ago, which the detector passed over, and the rise that it
+    tripped at. So of the best rise and the best fall that one is taken for which the newest errors
+    are the stronger evidence.
+
     Why not what the detector says: ADWIN drops its oldest bucket, which ends long before the change
     or after it; others say nothing.
 
@@ -166,13 +171,32 @@ def likeliest_change(errors: Sequence[float]) -> Change:
     --------
     >>> likeliest_change([0.0] * 40 + [1.0] * 20)
     Change(at=40, before=0.0, after=1.0)
+    >>> likeliest_change([1.0] * 40 + [0.0] * 400 + [1.0] * 20)
+    Change(at=440, before=0.09090909090909091, after=1.0)
     """
     n = len(errors)
     assert n >= 2, n
-    side = min(_SIDE_MIN, n // 2)
     sums = np.cumsum(np.fromiter(errors, dtype=np.float64, count=n))
-    n_before = np.arange(side, n - side + 1)
-    before = sums[n_before - 1] / n_before
-    after = (sums[-1] - sums[n_before - 1]) / np.maximum(n - n_before, 1)
-    best = int(np.argmax((after - before) ** 2 * n_before * (n - n_before)))
-    return Change(int(n_before[best]), float(before[best]), float(after[best]))
+    now, then = _evidence(sums), _evidence(sums[:-_N_NEWS])
+    rises = now[0].max() - then[0].max() >= now[1].max() - then[1].max()
+    at = _side(n) + int(np.argmax(now[0 if rises else 1]))
+    total = float(sums[-1])
+    before = float(sums[at - 1])
+    return Change(at, before / at, (total - before) / (n - at))
+
+
+def _side(n: int) -> int:
+    return min(_SIDE_MIN, n // 2)
+
+
+def _evidence(sums: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    # For a rise and for a fall at each split: the squared difference of the means, by how well both
+    # are known.
+    n = len(sums)
+    if n < 2:
+        return np.zeros(1), np.zeros(1)
+    n_before = np.arange(_side(n), n - _side(n) + 1)
+    before = sums[n_before - 1]
+    rise = (sums[-1] - before) / (n - n_before) - before / n_before
+    evidence = rise * np.abs(rise) * n_before * (n - n_before) / n
+    return np.maximum(evidence, 0.0), np.maximum(-evidence, 0.0)

@@ -73,8 +73,8 @@ class DriftWatch:
         """Absorb errors in order; the signals are those of one call for each error.
 
         1. Both detectors see every error.
-        2. A confirmation resets both, and what was before the change is forgotten: the old
-           evidence has been used.
+        2. A confirmation resets both, and all that was seen is forgotten: the evidence has been
+           used.
         3. A warning resets the detector that warned, so a drift may warn more than once.
         """
         signals = []
@@ -121,7 +121,6 @@ class DriftWatch:
             since=self._positions[change.at],
         )
         if level is DriftLevel.CONFIRMED:
-            for recent in (self._errors, self._positions):
-                for _ in range(change.at):
-                    recent.popleft()
+            self._errors.clear()
+            self._positions.clear()
         return signal
