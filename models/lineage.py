@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 from models.errors import UnknownVersion
 from models.learner import Learner
 from models.thresholds import ThresholdRule
-from models.types import DriftSignal, Example, FeatureValue, LearnOutcome
+from models.types import DriftSignal, Example, FeatureValue, LearnOutcome, PolicyStep
 
 _ID = re.compile(r"v(\d{1,9})-(\d{1,18})")
 
@@ -137,6 +137,7 @@ class Lineage:
             return learner.absorb(examples, offsets)
         n_learned = n_redelivered = 0
         drifts: list[DriftSignal] = []
+        steps: list[PolicyStep] = []
         pairs = zip(examples, offsets, strict=True)
         # In the order of the log: each example raises the floor for those after it.
         for left_out, run in groupby(pairs, lambda pair: self.leaves_out(*pair)):
@@ -148,7 +149,8 @@ class Lineage:
                 n_learned += learned.n_learned
                 n_redelivered += learned.n_redelivered
                 drifts += learned.drifts
-        return LearnOutcome(n_learned, n_redelivered, drifts)
+                steps += learned.steps
+        return LearnOutcome(n_learned, n_redelivered, drifts, steps)
 
 
 class Course:

@@ -33,9 +33,11 @@ The worker:
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records
     learn       handler: example to model and version (knows no framework)
+    responses   what policies did about drift, as records
     control     operators' commands, decided one at a time (knows no framework)
     erasure     whose examples a version was folded from
     scorer      the model in force: the live learner, or the newest version
+    label_free  drift of scores and features, before any label
     vault       stored versions: verified, newest good first
     learners    the learner that the configuration describes; loads exported versions
     kafka_logs  commands and past examples, read beside the lanes
@@ -50,6 +52,7 @@ What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
     decision_settings  its sections of what becomes of a score
     durations   "7d" and "250ms" as seconds
+    drift_section  its section [drift]
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics
     messages    wire formats: what is written, to Kafka and as pending records
@@ -65,6 +68,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     feed        rows to the records of producers
     schedule    when labels are due
     evaluation  the learner over a file, without servers
+    drift_truth  the drift watches over streams whose change points are known
     replay      the learner over the examples log
     genealogy   lineages: what branched from what, and which was champion when
     differences  what changed between two versions

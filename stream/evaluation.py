@@ -152,7 +152,9 @@ class Frozen:
 
     def __init__(self, learner: Learner, settings: Settings) -> None:
         self.after = learner.n_learned
-        self._copy = Learner.load(learner.dump(), trusted_modules(settings.model.pipeline))
+        self._copy = Learner.load(
+            learner.dump(), trusted_modules(settings.model.pipeline, settings.drift.detector)
+        )
         self._threshold = learner.threshold
         rolling_n = settings.model.rolling_n
         self._metrics = Prequential(learner.task, rolling_n)

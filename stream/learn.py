@@ -24,6 +24,7 @@ from stream import topics
 from stream.control import FROZEN, SAID, Champion, Control, Ruling
 from stream.messages import SHARD_KEY, decode_example, encode_drift, encode_json
 from stream.ports import Cut, Logs, Message, Outcome, Record
+from stream.responses import records_of
 from stream.scorer import ModelInForce
 from stream.settings import VersionSettings
 from stream.vault import Vault
@@ -132,6 +133,8 @@ class LearnHandler:
             body = encode_drift(signal, self._shard, learner.lineage)
             outcome.messages.append(Message(topics.DRIFT.name, 0, SHARD_KEY, body))
             outcome.counts["drift", f"{signal.kind}/{signal.level}/{signal.direction}"] += 1
+        for step in learned.steps:
+            outcome.messages += records_of(step, self._shard, learner.lineage, self._parent)
         outcome.counts["learned"] += learned.n_learned
         outcome.counts["redelivered_examples"] += learned.n_redelivered
 

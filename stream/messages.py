@@ -252,7 +252,7 @@ def encode_drift(signal: DriftSignal, shard: int, lineage: int) -> bytes:
     """Write a drift message; its id is the same whenever the log is folded again."""
     body = msgspec.to_builtins(signal)
     body["id"] = f"{lineage}-{signal.position}-{signal.what}-{signal.level}"
-    body |= {"shard": shard, "action": "none", "schema": SCHEMA}
+    body |= {"shard": shard, "schema": SCHEMA}
     return _json.encode(body)
 
 

@@ -39,6 +39,7 @@ _TYPES: dict[Any, str] = {
     bool: "true or false",
     Path: "path",
     SecretStr: "secret text",
+    dict[str, Any]: "table",
 }
 _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 _DURATION_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))

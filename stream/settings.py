@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from models.sealing import KeyRing
 from models.types import Task
 from stream.decision_settings import DecisionSettings, FittingDecisionSettings, ReasonSettings
+from stream.drift_section import DriftSettings
 from stream.durations import Duration
 from stream.section import Section, SettingsError, explain, secret
 
@@ -203,23 +204,6 @@ class ModelSettings(Section):
         description="A score at or above it is an alert, if decision.rule is fixed.",
     )
     rolling_n: int = Field(1000, ge=10, description="Examples in the rolling metrics.")
-
-
-class DriftSettings(Section):
-    """How readily drift is called (ADWIN's delta: smaller is stricter)."""
-
-    warning_delta: float = Field(0.01, gt=0, lt=1, description="ADWIN delta of the warning.")
-    confirmed_delta: float = Field(
-        0.001, gt=0, lt=1, description="ADWIN delta of the confirmation."
-    )
-
-    @model_validator(mode="after")
-    def _order(self) -> DriftSettings:
-        if self.confirmed_delta > self.warning_delta:
-            raise ValueError(
-                "confirmed_delta must not be above warning_delta: it is the strict one"
-            )
-        return self
 
 
 class JoinSettings(Section):

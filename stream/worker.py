@@ -18,9 +18,10 @@ from models.stores.base import Store
 from stream import topics
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.label import LabelHandler
+from stream.label_free import LabelFree
 from stream.lane import Lane
 from stream.learn import LearnHandler
-from stream.learners import new_learner
+from stream.learners import drift_settings, new_learner
 from stream.messages import SHARD_KEY, AuditRecord, encode_json
 from stream.metrics import WorkerMetrics
 from stream.ports import Clock, Handler, Logs, Message, Outbox, Outcome, Record
@@ -74,12 +75,15 @@ class Worker:
         self._vault = Vault(
             store,
             keys=settings.versions.key_ring(),
-            trusted=trusted_modules(settings.model.pipeline),
+            trusted=trusted_modules(settings.model.pipeline, settings.drift.detector),
             in_background=in_background,
             tell=self._note_refusal,
         )
         self._audit: list[Message] = []
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
+        self._label_free = LabelFree(drift_settings(settings.drift), name, clock.now)
+        if settings.drift.label_free:
+            self.model.observe = self._label_free.observe
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
         runs_on = "compiled estimators" if self._fresh().is_compiled else "River's own estimators"
         log.info("pipeline %s runs on %s", settings.model.pipeline, runs_on)
@@ -220,7 +224,15 @@ class Worker:
                     self.model.replace_snapshot(good.learner, good.version_id, rule)
             if newest is None or newest == self.model.version:
                 self.model.confirm()
+        self._note_drift()
         await self._publish_audit()
+
+    def _note_drift(self) -> None:
+        for signal in self._label_free.take():
+            log.info("drift without labels, %s: %s moved", signal.level, signal.what)
+            key = "drift", f"{signal.kind}/{signal.level}/{signal.direction}"
+            self.metrics.count(Outcome(counts={key: 1}))
+            self._audit.append(self._label_free.record_of(signal))
 
     def _note_refusal(self, refused: RefusedVersion) -> None:
         version_id, reason, detail = refused

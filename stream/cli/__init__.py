@@ -7,6 +7,7 @@
     produce     driftline produce
     tail        driftline tail
     evaluate    driftline evaluate
+    drift_truth  driftline evaluate --drift-truth
     replay      driftline replay
     control     driftline rollback | freeze | thaw | threshold | audit
     versions    driftline versions list | show | verify | export

@@ -36,7 +36,7 @@ from tests.source_files import ROOT
 
 PAGE = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
 SIGNAL = DriftSignal(
-    DriftKind.CONCEPT, "error", DriftLevel.WARNING, Direction.WORSENED, 0.1, 0.2, 7, 1.0
+    DriftKind.CONCEPT, "error", DriftLevel.WARNING, Direction.WORSENED, 0.1, 0.2, 7, 1.0, 5
 )
 DRIFT = {name: type(value) for name, value in json.loads(encode_drift(SIGNAL, 0, 1)).items()}
 # What the learn lane adds to the metadata of a version.
