@@ -19,9 +19,9 @@ A learner's life:
 7. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
    over its `Course` through the log. Equal fingerprints prove it.
 
-Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `learner`; `lineage`;
-`sealing`; `checkpoint`; `stores` keep what that encodes.
+Modules, from the ground up: `types`, `errors`; `features` of an entity's past; `transformers` and
+`pipelines`; `ranking` and `prequential`; `drift`; `pickling`; `fused` and `compiled`, which are
+faster; `learner`; `lineage`; `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (

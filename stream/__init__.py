@@ -31,6 +31,7 @@ The worker:
     silence     its sweep: events that nobody labelled become negatives
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records
+    derived     features of the calendar and of entities' pasts, stage by stage
     learn       handler: example to model and version (knows no framework)
     control     operators' commands, decided one at a time (knows no framework)
     scorer      the model in force: the live learner, or the newest version
@@ -46,6 +47,7 @@ The worker:
 
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
+    feature_settings  its section of features that are made of the past
     durations   "7d" and "250ms" as seconds
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from models.stores.base import Lease, NewPending, PendingStore
+from models.stores.base import Lease, NewPending, Store
 from models.types import Example, Features, Score, Task
 from stream import topics
 from stream.decoding import Event, EventDecoder
+from stream.derived import Stage
 from stream.messages import (
     SHARD_KEY,
     InvalidMessage,
@@ -51,6 +52,8 @@ class ScoreHandler:
     ----------
     silence
         Makes negatives of events that nobody labelled in time; None: they are just forgotten.
+    stage
+        Adds features of the past; None: events are scored as they come.
     """
 
     def __init__(
@@ -60,11 +63,12 @@ class ScoreHandler:
         topic: str,
         decoder: EventDecoder,
         scorer: Scorer,
-        store: PendingStore,
+        store: Store,
         task: Task,
         threshold: float,
         ttl: float,
         silence: Silence | None = None,
+        stage: Stage | None = None,
     ) -> None:
         self._partition = partition
         self._topic = topic
@@ -75,6 +79,8 @@ class ScoreHandler:
         self._threshold = threshold
         self._ttl = ttl
         self._silence = silence
+        self.stage = stage
+        self._fields = decoder.fields if stage is None else stage.fields
         self._lease: Lease | None = None
         self._watermark = float("-inf")
         self._generation_checked = float("-inf")
@@ -87,8 +93,9 @@ class ScoreHandler:
     async def open(self, lease: Lease) -> int | None:
         """Take the position from the lease, and write down which features we store."""
         self._lease = lease
-        fields = self._decoder.fields
-        await self._store.save_fields(fields.id, fields.names)
+        await self._store.save_fields(self._fields.id, self._fields.names)
+        if self.stage is not None:
+            self.stage.open(lease)
         if self._silence is None:
             # It may have been on before: what is queued would be kept for ever.
             await self._store.forget_silent(lease)
@@ -98,12 +105,14 @@ class ScoreHandler:
         """Score a batch; events seen before get their stored decision."""
         outcome = Outcome(counts=Counter())
         events, offsets = self._decode(records, outcome)
+        assert self._lease is not None, "absorb before open"
+        if self.stage is not None:
+            events = await self.stage.pass_through(events, self._lease, self._store, outcome)
         pending = self._score(events, offsets)
         news = [
             NewPending(event.event_id, event.event_time, encode_pending(record))
             for event, record in zip(events, pending, strict=True)
         ]
-        assert self._lease is not None, "absorb before open"
         firsts: list[bytes | None] = []
         if news:
             sweep = self._silence is not None
@@ -141,7 +150,7 @@ class ScoreHandler:
         # River's sigmoid gives the integers 0 and 1 far out, which JSON would keep.
         plain: list[Any] = [dict(s) if isinstance(s, Mapping) else float(s) for s in scores]
         version, position, stale = self._scorer.stamp()
-        fields, partition = self._decoder.fields.id, self._partition
+        fields, partition = self._fields.id, self._partition
         threshold = self._scorer.threshold
         if threshold is None:
             threshold = self._threshold

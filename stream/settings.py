@@ -16,22 +16,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.sealing import KeyRing
 from models.types import Task
 from stream.durations import Duration
+from stream.feature_settings import DerivedSettings
 from stream.section import Section, SettingsError, explain, secret
 
 PRESETS = Path(__file__).parent / "presets"
@@ -316,12 +307,20 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     redis: RedisSettings = RedisSettings()
     event: EventSettings
+    features: DerivedSettings = DerivedSettings()
     label: LabelSettings = LabelSettings()
     model: ModelSettings = ModelSettings()
     drift: DriftSettings = DriftSettings()
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    @model_validator(mode="after")
+    def _derived(self) -> Settings:
+        self.features.check(self.event)
+        if self.features.risk and self.model.task not in (Task.BINARY, Task.ANOMALY):
+            raise ValueError(f"features.risk needs positives, and model.task is {self.model.task}")
+        return self
 
     @model_validator(mode="after")
     def _labels(self) -> Settings:

@@ -17,6 +17,7 @@ from models.pipelines import trusted_modules
 from models.stores.base import Store
 from stream import topics
 from stream.decoding import EventDecoder, LabelDecoder
+from stream.derived import Stage, stages
 from stream.label import LabelHandler
 from stream.lane import Lane
 from stream.learn import LearnHandler
@@ -26,6 +27,7 @@ from stream.metrics import WorkerMetrics
 from stream.ports import Clock, Handler, Logs, Message, Outbox, Outcome, Record
 from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
+from stream.section import SettingsError
 from stream.settings import Settings
 from stream.silence import Silence
 from stream.vault import Background, RefusedVersion, Vault
@@ -79,6 +81,7 @@ class Worker:
             tell=self._note_refusal,
         )
         self._audit: list[Message] = []
+        self._stage()
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
         runs_on = "compiled estimators" if self._fresh().is_compiled else "River's own estimators"
@@ -134,6 +137,7 @@ class Worker:
                 threshold=settings.model.threshold,
                 ttl=settings.join.ttl,
                 silence=self._silence(partition),
+                stage=self._stage(),
             )
         if topic == self.topic(topics.LABELS):
             return "label", LabelHandler(
@@ -157,6 +161,16 @@ class Worker:
             vault=self._vault,
             logs=self._logs,
         )
+
+    def _stage(self) -> Stage | None:
+        fields = EventDecoder(self.settings.event).fields
+        first, *more = stages(self.settings, fields)
+        if more:
+            raise SettingsError(
+                f"features of {more[0].entity} can't be had in a worker: it has the windows of "
+                "event.entity alone. `driftline evaluate` has all"
+            )
+        return None if first.fields is fields else first
 
     def _silence(self, partition: int) -> Silence | None:
         join = self.settings.join
@@ -252,6 +266,14 @@ class Worker:
             if isinstance(lane.handler, LabelHandler)
         }
         self.metrics.set_lanes({lane.name: self.lag(lane) for lane in lanes}, waiting)
+        folds = {
+            lane.name: lane.handler.stage.fold
+            for lane in lanes
+            if isinstance(lane.handler, ScoreHandler) and lane.handler.stage is not None
+        }
+        self.metrics.set_entities(
+            {name: (len(fold), fold.n_bytes) for name, fold in folds.items() if fold is not None}
+        )
         _, position, _ = self.model.stamp()
         self.metrics.set_model(position, self.model.age)
         for lane in lanes:

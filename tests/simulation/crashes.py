@@ -27,9 +27,11 @@ LANES_IN_TURN = (topics.EXAMPLES.name, topics.LABELS.name, topics.EVENTS.name)
 Record = tuple[str, int, bytes | None]
 
 
-def run(pipeline: str, crash_at: int | None, n_events: int = 12) -> tuple[dict[str, Any], int]:
+def run(
+    pipeline: str, crash_at: int | None, n_events: int = 12, *, windows: bool = False
+) -> tuple[dict[str, Any], int]:
     """Run a fixed schedule and crash at one yield point of it; give the result and busy steps."""
-    settings = scenario.settings(pipeline, partitions=1, version_interval=1e9)
+    settings = scenario.settings(pipeline, partitions=1, version_interval=1e9, windows=windows)
     world = World(settings, seed=1, batch=2)
     steps = count()
     # Steps so long that events become negatives, and are labelled after all, within the run.

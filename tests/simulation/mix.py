@@ -46,6 +46,7 @@ SOMETIMES = (
     "late put_pending",
     "late claim",
     "late sweep_silent",
+    "late read_keyed",
     "late rest",
     "late acquire",
     "late and fenced",
@@ -78,7 +79,7 @@ def simulate(seed: int, n_events: int = 40) -> World:
     """Run one seed of the full mix of faults."""
     rng = random.Random(seed)
     world = World(
-        scenario.settings(corrections=("learn", "refuse")[seed % 4 == 3]),
+        scenario.settings(corrections=("learn", "refuse")[seed % 4 == 3], windows=seed % 2 == 1),
         seed,
         n_workers=rng.randrange(1, 4),
         batch=rng.randrange(1, 6),

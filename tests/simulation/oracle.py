@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +15,7 @@ from models.lineage import Course
 from models.types import Example
 from stream.learners import new_learner
 from stream.messages import decode_decision, decode_example, encode_json
+from tests.simulation.scenario import WINDOW_LENGTHS_S
 from tests.simulation.world import World
 
 
@@ -22,11 +25,13 @@ def check(world: World) -> dict[str, Any]:
     learned = every_label_accounted_for_once(world)
     revisions = _revisions_in_order(world)
     _every_event_has_a_first_truth(world, decisions)
+    features = _features_are_those_of_the_log(world)
     fingerprint = _recovered_equals_replayed(world)
     return {
         "decisions": decisions,
         "learned": learned,
         "revisions": revisions,
+        "features": features,
         "fingerprint": fingerprint,
     }
 
@@ -131,6 +136,47 @@ def _every_event_has_a_first_truth(world: World, decisions: dict[str, bytes]) ->
             assert (example.score, example.offset) == (decision.score, decision.offset)
             assert example.origin == f"silence/{decision.partition}"
             assert example.label_time == example.event_time + join.negative_after
+
+
+def _features_are_those_of_the_log(world: World) -> dict[str, dict[str, Any]]:
+    """Whatever crashed: what was learned is what the events before it in its partition say."""
+    learned = {e.event_id: e.features for e in world.examples() if e.score is not None}
+    if not world.settings.features.window:
+        return learned
+    computed: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for (topic, partition), records in world.log.records.items():
+        if topic == "events":
+            for event_id, features in _windows_of(records, _refused(world, partition)):
+                computed[event_id].append(features)
+    for event_id, features in learned.items():
+        # An id that came to two partitions was decided in the one that was first to store it.
+        assert _rounded(features) in computed[event_id], f"{event_id}: {features}"
+    return learned
+
+
+def _refused(world: World, partition: int) -> set[object]:
+    letters = _letters(world, "sim.events")
+    return {letter["offset"] for letter in letters if letter["partition"] == partition}
+
+
+def _windows_of(records: Any, refused: set[object]) -> Iterator[tuple[str, dict[str, float]]]:
+    seen: list[tuple[float, int, str, float]] = []
+    for record in records:
+        event = {} if record.offset in refused else json.loads(record.value or b"")
+        if not event or event["id"] in {event_id for _, _, event_id, _ in seen}:
+            continue
+        t = event["t"]
+        seen.append((t, event["c"], event["id"], event["x"]))
+        features = {"x": event["x"], "y": event["y"]}
+        for window in WINDOW_LENGTHS_S:
+            inside = [x for at, card, _, x in seen if card == event["c"] and t - window < at <= t]
+            features[f"c.count.{window:g}s"] = float(len(inside))
+            features[f"c.x.sum.{window:g}s"] = math.fsum(inside)
+        yield event["id"], _rounded(features)
+
+
+def _rounded(features: Mapping[str, Any]) -> dict[str, float]:
+    return {name: round(value, 9) for name, value in features.items()}
 
 
 def _lane_of(example: Example) -> str:

@@ -8,8 +8,19 @@ from typing import Any
 
 from stream.settings import Settings
 
+WINDOW_LENGTHS_S = (20.0, 150.0)
+LATENESS_S = 30.0
+N_CARDS = 4
 END_S = 1000.0
 """Time of the last events: by then every other one has been silent for long enough."""
+
+
+WINDOWS: dict[str, Any] = {
+    "window": [
+        {"entity": "c", "value": "x", "windows": WINDOW_LENGTHS_S, "stats": ["count", "sum"]}
+    ],
+    "lateness": LATENESS_S,
+}
 
 
 def settings(
@@ -17,12 +28,20 @@ def settings(
     partitions: int = 2,
     version_interval: float = 20.0,
     corrections: str = "learn",
+    windows: bool = False,
 ) -> Settings:
     """A small application whose TTL, grace and silence matter within a run."""
     return Settings(
         app="sim",
         kafka={"partitions": partitions},
-        event={"id": "id", "time": "t", "time_format": "epoch_s", "features": {"x": {}, "y": {}}},
+        event={
+            "id": "id",
+            "time": "t",
+            "time_format": "epoch_s",
+            "entity": "c",
+            "features": {"x": {}, "y": {}},
+        },
+        features=WINDOWS if windows else {},
         label={
             "id": "id",
             "value": "label",
@@ -53,8 +72,9 @@ def records(
     for i in range(n):
         t = 100.0 + step * i
         x, y = rng.gauss(0, 1), rng.gauss(0, 1)
-        event: dict[str, Any] = {"id": f"e{i}", "t": t, "x": x, "y": y}
         partition = rng.randrange(partitions)
+        card = partition + partitions * rng.randrange(N_CARDS // 2)
+        event: dict[str, Any] = {"id": f"e{i}", "t": t, "c": card, "x": x, "y": y}
         timed.append((t, "events", partition, _json(event)))
         if rng.random() < 0.05:  # The producer sends it twice.
             timed.append((t + 1, "events", rng.randrange(partitions), _json(event)))
@@ -68,7 +88,7 @@ def records(
             timed.append((t, "labels", 0, bad))
     timed.sort(key=lambda item: (item[0] + rng.uniform(-jitter, jitter), item[1], item[2]))
     for partition in range(partitions):
-        last = _json({"id": f"last{partition}", "t": END_S, "x": 0.0, "y": 0.0})
+        last = _json({"id": f"last{partition}", "t": END_S, "c": partition, "x": 0.0, "y": 0.0})
         timed.append((END_S, "events", partition, last))
     return [(topic, partition, value) for _, topic, partition, value in timed]
 
