@@ -57,9 +57,19 @@ class Stage:
         self.fold = self._fresh(complete=True)
 
     @property
-    def entity(self) -> str | None:
-        """The field that names the entities."""
-        return None if self._spec is None else self._spec.entity
+    def adds(self) -> bool:
+        """Whether events leave it with more than they had."""
+        return len(self.fields.names) > len(self._before)
+
+    @property
+    def named_by(self) -> str | None:
+        """The feature that names the entities; None if it is `Event.entity`."""
+        return None if self._entity_place is None else self._before[self._entity_place]
+
+    @property
+    def has_risk(self) -> bool:
+        """Whether it needs to hear of labels."""
+        return self._spec is not None and bool(self._spec.risks)
 
     def _fresh(self, *, complete: bool) -> EntityFold | None:
         if self._spec is None:
@@ -81,12 +91,13 @@ class Stage:
             row += self.fold.observe(entity, event.event_time, event_hash, event.values)
         values = event.values + tuple(row)
         features = self.fields.features(values)
-        return Event(event.event_id, event.event_time, event.entity, values, features)
+        who = event.event_id, event.event_time, event.entity
+        return Event(*who, values, features, event.origin)
 
     def learn(self, event: Event, revision: int, positive: bool) -> None:
         """Note what a label said of an event, if risks are asked for."""
         entity = self.entity_of(event)
-        if self.fold is not None and self.fold.spec.risks and entity is not None:
+        if self.fold is not None and self.has_risk and entity is not None:
             about = entity, hash_of(event.event_id), event.event_time
             self.fold.learn(LabelFact(*about, revision, positive))
 
@@ -97,26 +108,37 @@ class Stage:
             self.fold.time = float(lease.state[TIME])
 
     async def pass_through(
-        self, events: Sequence[Event], lease: Lease, store: LaneStore, outcome: Outcome
+        self,
+        items: Sequence[Event | LabelFact],
+        lease: Lease,
+        store: LaneStore,
+        outcome: Outcome,
     ) -> list[Event]:
-        """Give a batch of events with their features; what changed goes into the outcome.
+        """Give a batch's events with their features; what changed goes into the outcome.
 
         1. Let go of what is over or beyond the memory: all that is here has been committed.
         2. Load the histories that the events need and that are not here.
-        3. Extend the events, in order.
+        3. Extend the events, and learn the facts, in order.
         4. Hand the changed histories over to the lane's commit, with the clock.
         """
         fold = self.fold
         if fold is None:
-            return [self.extend(event) for event in events]
+            return [self.extend(item) for item in items if not isinstance(item, LabelFact)]
         fold.trim()
-        missing = fold.missing(map(self.entity_of, events))
+        missing = fold.missing(
+            item.entity if isinstance(item, LabelFact) else self.entity_of(item) for item in items
+        )
         if missing:
             for entity, data in (await store.read_keyed(lease, missing)).items():
                 fold.load(entity, data)
         n_late, n_dropped = fold.n_late, fold.n_dropped
-        extended = [self.extend(event) for event in events]
-        if extended:
+        extended = []
+        for item in items:
+            if isinstance(item, LabelFact):
+                fold.learn(item)
+            else:
+                extended.append(self.extend(item))
+        if items:
             outcome.changes[TIME] = repr(fold.time).encode()
             outcome.keyed = fold.take_changes()
         outcome.counts["entities_asked"] = len(missing)
@@ -162,8 +184,8 @@ def stages(settings: Settings, fields: FeatureFields, *, bounded: bool = True) -
     """
     derived, entity = settings.features, settings.event.entity
     memory_max = derived.memory_max_mb * BYTES_PER_MB if bounded else float("inf")
-    specs = derived.specs()
-    first = next((spec for spec in specs if spec.entity == entity and not spec.risks), None)
+    specs, further = derived.specs(), derived.further(settings.event)
+    first = next((spec for spec in specs if spec.entity not in further), None)
     made = [Stage(fields, entity, first, calendar=derived.calendar.build(), memory_max=memory_max)]
     for spec in specs:
         if spec is not first:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +16,7 @@ from stream.section import Section
 if TYPE_CHECKING:
     from stream.settings import EventSettings
 
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,100}")
 Windows = Annotated[tuple[Annotated[Duration, Field(gt=0)], ...], Field(min_length=1)]
 
 
@@ -131,6 +133,11 @@ class DerivedSettings(Section):
             for entity in entities
         ]
 
+    def further(self, event: EventSettings) -> list[str]:
+        """Name the entities whose past is not in the events topic: by another key, or of labels."""
+        specs = self.specs()
+        return [spec.entity for spec in specs if spec.entity != event.entity or spec.risks]
+
     def _parts(self) -> list[WindowSettings | RiskSettings]:
         return [*self.window, *self.risk]
 
@@ -151,6 +158,12 @@ class DerivedSettings(Section):
                     )
             if window.value is not None and fields[window.value].type == "category":
                 raise ValueError(f"features.window: the value {window.value!r} is not a number")
+        for entity in self.further(event):
+            if not _TOPIC.fullmatch(entity):
+                raise ValueError(
+                    f"features: the entity {entity!r} names a topic, by-{entity}: use letters, "
+                    "digits, '.', '_' and '-'"
+                )
         names = [*fields, *self.names()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"features: {', '.join(twice)}: two features have that name")

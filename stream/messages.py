@@ -62,7 +62,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     Positional msgpack, since a million of these wait in memory; time and offset stand in the
     record's head alone. `fields` names the `FeatureFields` that the values belong to, so a changed
-    configuration can still read them.
+    configuration can still read them. `origin` is the event's partition and offset in the events
+    topic, where it was scored from another log.
     """
 
     fields: int
@@ -74,6 +75,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     entity: str | None
     partition: int
     stale: bool
+    origin: tuple[int, int] | None = None
     event_time: float = 0.0
     offset: int = 0
 
@@ -156,6 +158,7 @@ def decide(
 
 def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
     """Rebuild the published decision from its pending record: always the same bytes."""
+    partition, offset = pending.origin or (pending.partition, pending.offset)
     return Decision(
         event_id,
         pending.score,
@@ -165,8 +168,8 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
         pending.model_position,
         pending.event_time,
         pending.entity,
-        pending.partition,
-        pending.offset,
+        partition,
+        offset,
         pending.stale,
     )
 
@@ -186,19 +189,20 @@ _pack_head, _unpack_head, _HEAD_BYTES = RECORD_HEAD.pack, RECORD_HEAD.unpack_fro
 
 def encode_pending(pending: Pending) -> bytes:
     """Write a pending record: the store's head, then what is ours."""
-    return _pack_head(pending.event_time, pending.offset, pending.partition) + _msgpack.encode(
-        (
-            pending.fields,
-            pending.values,
-            pending.score,
-            pending.threshold,
-            pending.version,
-            pending.model_position,
-            pending.entity,
-            pending.partition,
-            pending.stale,
-        )
+    body: tuple[Any, ...] = (
+        pending.fields,
+        pending.values,
+        pending.score,
+        pending.threshold,
+        pending.version,
+        pending.model_position,
+        pending.entity,
+        pending.partition,
+        pending.stale,
     )
+    if pending.origin is not None:
+        body += (pending.origin,)
+    return _pack_head(pending.event_time, pending.offset, pending.partition) + _msgpack.encode(body)
 
 
 def decode_pending(record: bytes) -> Pending:

@@ -36,6 +36,7 @@ _COUNTERS = {
     "redelivered_events": ("events_redelivered_total", "Events whose decision stood already."),
     "redelivered_examples": ("examples_redelivered_total", "Examples skipped as learned before."),
     "versions": ("versions_cut_total", "Versions cut."),
+    "re_keyed": ("rekeyed_total", "Records taken from logs by a further entity."),
     "late_events": ("events_late_total", "Events later than features.lateness."),
     "entities_asked": ("entities_asked_total", "Entities looked for in Redis."),
     "entity_events_dropped": (

@@ -14,15 +14,14 @@ from typing import Any, Protocol
 from models.stores.base import Lease, NewPending, Store
 from models.types import Example, Features, Score, Task
 from stream import topics
-from stream.decoding import Event, EventDecoder
+from stream.decoding import Event
 from stream.derived import Stage
+from stream.intake import Decoder, take_in
 from stream.messages import (
     SHARD_KEY,
-    InvalidMessage,
     Pending,
     decision_of,
     decode_pending,
-    encode_dead_letter,
     encode_json,
     encode_pending,
 )
@@ -61,7 +60,7 @@ class ScoreHandler:
         partition: int,
         *,
         topic: str,
-        decoder: EventDecoder,
+        decoder: Decoder[Any],
         scorer: Scorer,
         store: Store,
         task: Task,
@@ -104,7 +103,8 @@ class ScoreHandler:
     async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
         """Score a batch; events seen before get their stored decision."""
         outcome = Outcome(counts=Counter())
-        events, offsets = self._decode(records, outcome)
+        decoder = self._decoder
+        events, offsets = take_in(records, decoder, self._topic, self._partition, outcome)
         assert self._lease is not None, "absorb before open"
         if self.stage is not None:
             events = await self.stage.pass_through(events, self._lease, self._store, outcome)
@@ -128,23 +128,6 @@ class ScoreHandler:
         outcome.watermark = self._watermark
         return outcome
 
-    def _decode(self, records: Sequence[Record], outcome: Outcome) -> tuple[list[Event], list[int]]:
-        events: list[Event] = []
-        offsets: list[int] = []
-        decode = self._decoder.decode
-        for record in records:
-            try:
-                events.append(decode(record.value, record.timestamp))
-                offsets.append(record.offset)
-            except InvalidMessage as error:
-                letter = encode_dead_letter(record, self._topic, self._partition, error)
-                outcome.messages.append(
-                    Message(topics.DEAD_LETTERS.name, self._partition, record.key, letter)
-                )
-                outcome.counts["dead_letters", error.reason] += 1
-        outcome.counts["events"] += len(records)
-        return events, offsets
-
     def _score(self, events: list[Event], offsets: list[int]) -> list[Pending]:
         scores = self._scorer.score_many([event.features for event in events])
         # River's sigmoid gives the integers 0 and 1 far out, which JSON would keep.
@@ -165,6 +148,7 @@ class ScoreHandler:
                 event.entity,
                 partition,
                 stale,
+                event.origin,
                 event.event_time,
                 offset,
             )

@@ -144,8 +144,8 @@ class Swept(msgspec.Struct, frozen=True):
 class Claims:
     """Answers to a batch of claims, with how far the score lanes have come.
 
-    `watermark` is the lowest event time that any active score lane has committed; None while
-    no score lane is active.
+    `watermark` is the lowest event time that any active lane of events has committed; None while
+    none is active.
     """
 
     found: list[Claimed]

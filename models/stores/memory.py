@@ -191,7 +191,7 @@ class MemoryStore:
         self._check(lease)
         batch = {new.offset for new in claims}
         found = [self._claim(lease.lane, new, batch, corrections) for new in claims]
-        marks = [mark for lane, mark in self._watermarks.items() if lane.startswith("score.")]
+        marks = [mark for lane, mark in self._watermarks.items() if not lane.startswith("label.")]
         return Claims(found, min(marks, default=None))
 
     def _find(self, event_id: str) -> tuple[int, bytes | None]:

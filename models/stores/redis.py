@@ -218,7 +218,7 @@ class RedisStore:
         flat, marks = await self._fenced(lease, claim_scripts.CLAIM, keys, arguments)
         pairs = zip(flat[::2], flat[1::2], strict=True)
         lanes = zip(marks[::2], marks[1::2], strict=True)
-        score_marks = [float(mark) for lane, mark in lanes if lane.startswith(b"score.")]
+        score_marks = [float(mark) for lane, mark in lanes if not lane.startswith(b"label.")]
         return Claims([claimed(*pair) for pair in pairs], min(score_marks, default=None))
 
     async def restore_claims(self, lease: Lease, claims: Sequence[SettledClaim]) -> None:

@@ -11,15 +11,20 @@ from stream.settings import Settings
 WINDOW_LENGTHS_S = (20.0, 150.0)
 LATENESS_S = 30.0
 N_CARDS = 4
+N_SHOPS = 3
 END_S = 1000.0
 """Time of the last events: by then every other one has been silent for long enough."""
 
 
-WINDOWS: dict[str, Any] = {
-    "window": [
-        {"entity": "c", "value": "x", "windows": WINDOW_LENGTHS_S, "stats": ["count", "sum"]}
-    ],
-    "lateness": LATENESS_S,
+_OF_CARDS = {"entity": "c", "value": "x", "windows": WINDOW_LENGTHS_S, "stats": ["count", "sum"]}
+FEATURES: dict[str, dict[str, Any]] = {
+    "": {},
+    "cards": {"window": [_OF_CARDS], "lateness": LATENESS_S},
+    "cards and shops": {
+        "window": [_OF_CARDS, {**_OF_CARDS, "entity": "shop", "stats": ["count"]}],
+        "risk": [{"entity": "shop", "windows": [200.0], "delay": 20.0}],
+        "lateness": LATENESS_S,
+    },
 }
 
 
@@ -28,7 +33,7 @@ def settings(
     partitions: int = 2,
     version_interval: float = 20.0,
     corrections: str = "learn",
-    windows: bool = False,
+    windows: str = "",
 ) -> Settings:
     """A small application whose TTL, grace and silence matter within a run."""
     return Settings(
@@ -39,9 +44,9 @@ def settings(
             "time": "t",
             "time_format": "epoch_s",
             "entity": "c",
-            "features": {"x": {}, "y": {}},
+            "features": {"x": {}, "y": {}, "shop": {"type": "integer", "required": False}},
         },
-        features=WINDOWS if windows else {},
+        features=FEATURES[windows],
         label={
             "id": "id",
             "value": "label",
@@ -65,7 +70,13 @@ def settings(
 
 
 def records(
-    rng: random.Random, n: int, partitions: int = 2, jitter: float = 8.0, step: float = 5.0
+    rng: random.Random,
+    n: int,
+    partitions: int = 2,
+    jitter: float = 8.0,
+    step: float = 5.0,
+    *,
+    shops: bool = False,
 ) -> list[tuple[str, int, bytes | None]]:
     """Make (topic, partition, value) in the order of their event times, shuffled a little."""
     timed: list[tuple[float, str, int, bytes | None]] = []
@@ -75,6 +86,8 @@ def records(
         partition = rng.randrange(partitions)
         card = partition + partitions * rng.randrange(N_CARDS // 2)
         event: dict[str, Any] = {"id": f"e{i}", "t": t, "c": card, "x": x, "y": y}
+        if shops:
+            event["shop"] = i % N_SHOPS
         timed.append((t, "events", partition, _json(event)))
         if rng.random() < 0.05:  # The producer sends it twice.
             timed.append((t + 1, "events", rng.randrange(partitions), _json(event)))

@@ -14,13 +14,14 @@ from tests.simulation.crashes import run
 @pytest.mark.parametrize(
     ("pipeline", "windows", "stride"),
     [
-        ("logistic", False, 2),
-        ("logistic", True, 1),
-        ("hoeffding-tree", False, 7),
-        ("adaptive-random-forest", False, 31),
+        ("logistic", "", 2),
+        ("logistic", "cards", 2),
+        ("logistic", "cards and shops", 1),
+        ("hoeffding-tree", "", 7),
+        ("adaptive-random-forest", "", 31),
     ],
 )
-def test_a_crash_at_any_step_changes_nothing(pipeline: str, windows: bool, stride: int) -> None:
+def test_a_crash_at_any_step_changes_nothing(pipeline: str, windows: str, stride: int) -> None:
     """Decisions, features, learned labels and fingerprint equal those of a run without a crash."""
     undisturbed, n_busy = run(pipeline, crash_at=None, windows=windows)
     assert n_busy > 100
