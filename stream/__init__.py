@@ -32,6 +32,9 @@ The worker:
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records
     derived     features of the calendar and of entities' pasts, stage by stage
+    intake      records of events, decoded or refused
+    enrich      handler: event to event with more features, for further entities
+    re_keyed    what stands in the logs by further entities
     learn       handler: example to model and version (knows no framework)
     control     operators' commands, decided one at a time (knows no framework)
     scorer      the model in force: the live learner, or the newest version
@@ -51,6 +54,7 @@ What all parts share:
     durations   "7d" and "250ms" as seconds
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics
+    topology    the topics and stages of one configuration
     messages    wire formats: what is written, to Kafka and as pending records
     decoding    what producers send: decoding is validation
     clients     how each Kafka and Redis client logs in

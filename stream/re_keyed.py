@@ -49,6 +49,12 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Enriched | Fact).decode
 
 
+def origin_of(value: bytes | None) -> tuple[int, int] | None:
+    """Give the place of an event in the events topic; None of a fact."""
+    record = _decode(value or b"")
+    return None if isinstance(record, Fact) else (record.partition, record.offset)
+
+
 class EnrichedDecoder:
     """Reads a re-keyed log.
 

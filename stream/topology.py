@@ -74,7 +74,7 @@ def partition_of(entity: str, n_partitions: int) -> int:
     Examples
     --------
     >>> partition_of("t1", 8), partition_of("t2", 8)
-    (4, 6)
+    (7, 5)
     """
     return zlib.crc32(entity.encode()) % n_partitions
 

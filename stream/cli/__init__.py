@@ -4,6 +4,7 @@
     common      the --config option, consoles and progress bars
     config      driftline config check | reference | show
     topics      driftline topics create | list
+    topology    driftline topology
     produce     driftline produce
     tail        driftline tail
     evaluate    driftline evaluate
@@ -40,6 +41,7 @@ from stream.cli import (
     replay,
     tail,
     topics,
+    topology,
     versions,
     worker,
 )
@@ -69,6 +71,7 @@ for command in (
     tail.tail,
     evaluate.evaluate,
     replay.replay,
+    topology.topology,
     reconcile.reconcile,
     recover.recover,
     control.rollback,

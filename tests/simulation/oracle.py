@@ -21,12 +21,12 @@ from tests.simulation.world import World
 
 def check(world: World) -> dict[str, Any]:
     """Check every always-property; give what a run is compared by."""
-    decisions = _one_decision_an_event(world)
+    decisions = one_decision_an_event(world)
     learned = every_label_accounted_for_once(world)
     revisions = _revisions_in_order(world)
     _every_event_has_a_first_truth(world, decisions)
     features = _features_are_those_of_the_log(world)
-    fingerprint = _recovered_equals_replayed(world)
+    fingerprint = recovered_equals_replayed(world)
     return {
         "decisions": decisions,
         "learned": learned,
@@ -36,7 +36,7 @@ def check(world: World) -> dict[str, Any]:
     }
 
 
-def _one_decision_an_event(world: World) -> dict[str, bytes]:
+def one_decision_an_event(world: World) -> dict[str, bytes]:
     decisions: dict[str, bytes] = {}
     for record in world.log.all("scores"):
         event_id = (record.key or b"").decode()
@@ -215,7 +215,7 @@ def _lane_of(example: Example) -> str:
     return f"{'silence' if lane == 'silence' else 'labels'}/{partition}"
 
 
-def _recovered_equals_replayed(world: World) -> str:
+def recovered_equals_replayed(world: World) -> str:
     live, segments = world.learner(), world.lineage().segments
     replayed = new_learner(world.settings)
     examples = world.examples()

@@ -34,6 +34,7 @@ def settings(
     version_interval: float = 20.0,
     corrections: str = "learn",
     windows: str = "",
+    negative_after: float = 150.0,
 ) -> Settings:
     """A small application whose TTL, grace and silence matter within a run."""
     return Settings(
@@ -62,7 +63,7 @@ def settings(
             "ttl": 400.0,
             "early_grace": 30.0,
             "waiting_max": 50,
-            "negative_after": 150.0,
+            "negative_after": negative_after,
             "negative_weight": 0.25,
         },
         versions={"every_n": 7, "interval": version_interval, "keep": 100},
