@@ -21,11 +21,11 @@ A learner's life:
 7. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
    over its `Course` through the log. Equal fingerprints prove it.
 
-Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `thresholds`; `detectors`, `drift`, `movement`, which says what moved, and
-`data_drift`; `response`, `contest` and `policies`; `pickling`; `fused` and `compiled`, which are
-faster; `losses`; `anatomy` and `reasons`; `seen` and `learner`; `lineage`; `exposure`; `sealing`;
-`checkpoint`; `stores` keep what that encodes.
+Modules, from the ground up: `types`, `errors`; `features` of an entity's past; `transformers` and
+`pipelines`; `ranking` and `prequential`; `thresholds`; `detectors`, `drift`, `movement`, which says
+what moved, and `data_drift`; `response`, `contest` and `policies`; `pickling`; `fused` and
+`compiled`, which are faster; `losses`; `anatomy` and `reasons`; `seen` and `learner`; `lineage`;
+`exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (

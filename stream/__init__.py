@@ -32,6 +32,10 @@ The worker:
     silence     its sweep: events that nobody labelled become negatives
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records
+    derived     features of the calendar and of entities' pasts, stage by stage
+    intake      records of events, decoded or refused
+    enrich      handler: event to event with more features, for further entities
+    re_keyed    what stands in the logs by further entities
     learn       handler: example to model and version (knows no framework)
     responses   what policies did about drift, as records
     control     operators' commands, decided one at a time (knows no framework)
@@ -51,10 +55,12 @@ The worker:
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
     decision_settings  its sections of what becomes of a score
+    feature_settings  its section of features that are made of the past
     durations   "7d" and "250ms" as seconds
     drift_section  its section [drift]
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics
+    topology    the topics and stages of one configuration
     messages    wire formats: what is written, to Kafka and as pending records
     decoding    what producers send: decoding is validation
     clients     how each Kafka and Redis client logs in

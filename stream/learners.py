@@ -73,6 +73,7 @@ def check_learner(settings: Settings) -> Learner:
     features: Features = {
         name: _SPECIMENS[feature.type] for name, feature in settings.event.features.items()
     }
+    features |= dict.fromkeys(settings.features.names(), 0.5)
     rehearsal = new_learner(settings)
     try:
         score = rehearsal.score(features)

@@ -65,7 +65,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     Positional msgpack, since a million of these wait in memory; time and offset stand in the
     record's head alone. `fields` names the `FeatureFields` that the values belong to, so a changed
-    configuration can still read them.
+    configuration can still read them. `origin` is the event's partition and offset in the events
+    topic, where it was scored from another log.
     """
 
     fields: int
@@ -78,6 +79,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     partition: int
     stale: bool
     reasons: Reasons | None = None
+    origin: tuple[int, int] | None = None
     event_time: float = 0.0
     offset: int = 0
 
@@ -162,6 +164,7 @@ def decide(
 
 def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
     """Rebuild the published decision from its pending record: always the same bytes."""
+    partition, offset = pending.origin or (pending.partition, pending.offset)
     return Decision(
         event_id,
         pending.score,
@@ -171,8 +174,8 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
         pending.model_position,
         pending.event_time,
         pending.entity,
-        pending.partition,
-        pending.offset,
+        partition,
+        offset,
         pending.stale,
         reasons=msgspec.UNSET if pending.reasons is None else pending.reasons,
     )
@@ -204,10 +207,12 @@ def encode_pending(pending: Pending) -> bytes:
         pending.partition,
         pending.stale,
     )
-    if pending.reasons is not None:
-        body = (*body, pending.reasons)
-    head = _pack_head(pending.event_time, pending.offset, pending.partition)
-    return head + _msgpack.encode(body)
+    # An array: what is left out is at its end.
+    if pending.origin is not None:
+        body += (pending.reasons, pending.origin)
+    elif pending.reasons is not None:
+        body += (pending.reasons,)
+    return _pack_head(pending.event_time, pending.offset, pending.partition) + _msgpack.encode(body)
 
 
 def decode_pending(record: bytes) -> Pending:

@@ -24,6 +24,7 @@ from models.types import Task
 from stream.decision_settings import DecisionSettings, FittingDecisionSettings, ReasonSettings
 from stream.drift_section import DriftSettings
 from stream.durations import Duration
+from stream.feature_settings import DerivedSettings
 from stream.section import Section, SettingsError, explain, secret
 
 PRESETS = Path(__file__).parent / "presets"
@@ -294,6 +295,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     redis: RedisSettings = RedisSettings()
     event: EventSettings
+    features: DerivedSettings = DerivedSettings()
     label: LabelSettings = LabelSettings()
     model: ModelSettings = ModelSettings()
     decision: FittingDecisionSettings = DecisionSettings()
@@ -302,6 +304,13 @@ class Settings(BaseSettings):
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    @model_validator(mode="after")
+    def _derived(self) -> Settings:
+        self.features.check(self.event)
+        if self.features.risk and self.model.task not in (Task.BINARY, Task.ANOMALY):
+            raise ValueError(f"features.risk needs positives, and model.task is {self.model.task}")
+        return self
 
     @model_validator(mode="after")
     def _labels(self) -> Settings:

@@ -109,5 +109,3 @@ TOPICS = (
     DEAD_LETTERS,
     REPLAYS,
 )
-INPUTS = (EVENTS, LABELS, EXAMPLES)
-"""What lanes read, a lane for each partition."""

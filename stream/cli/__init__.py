@@ -4,6 +4,7 @@
     common      the --config option, consoles and progress bars
     config      driftline config check | reference | show
     topics      driftline topics create | list
+    topology    driftline topology
     produce     driftline produce
     tail        driftline tail
     evaluate    driftline evaluate
@@ -48,6 +49,7 @@ from stream.cli import (
     retention,
     tail,
     topics,
+    topology,
     versions,
     worker,
 )
@@ -80,6 +82,7 @@ for command in (
     tail.tail,
     evaluate.evaluate,
     replay.replay,
+    topology.topology,
     reconcile.reconcile,
     recover.recover,
     control.rollback,

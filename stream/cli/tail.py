@@ -70,7 +70,7 @@ def full_topic_name(topic: str, app: str) -> str:
 
     short = topic.removeprefix(f"{app}.")
     names = [known.name for known in TOPICS]
-    if short not in names:
+    if short not in names and not short.startswith("by-"):
         raise CommandError(f"no topic {topic}: there are {', '.join(names)}")
     return f"{app}.{short}"
 
