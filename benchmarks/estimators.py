@@ -229,8 +229,7 @@ def _in_batches(factory: Callable[[], Any], rows: list[Any], size: int) -> float
         return process_time() - start
     start = process_time()
     for at in range(0, len(rows), size):
-        model.probabilities(xs[at : at + size])
-        model.learn_dicts(xs[at : at + size], ys[at : at + size])
+        model.test_then_train_dicts(xs[at : at + size], ys[at : at + size])
     return process_time() - start
 
 
