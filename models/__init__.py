@@ -19,10 +19,10 @@ A learner's life:
 7. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
    over its `Course` through the log. Equal fingerprints prove it.
 
-Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `thresholds`; `drift`; `pickling`; `fused` and `compiled`, which are faster;
-`losses`, `reasons`, `seen` and `learner`; `lineage`; `sealing`; `checkpoint`; `stores` keep what
-that encodes.
+Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `reliability`,
+`ranking` and `prequential`; `tasks`, `thresholds`, `rare`, `reasons`; `drift`; `pickling`; `fused`
+and `compiled`, which are faster; `seen` and `learner`; `lineage`; `sealing`; `checkpoint`; `stores`
+keep what that encodes. Beside them, `card_precision` measures what a team would find.
 """
 
 from models.checkpoint import (

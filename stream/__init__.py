@@ -64,6 +64,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     feed        rows to the records of producers
     schedule    when labels are due
     evaluation  the learner over a file, without servers
+    alert_value  what its alerts were worth
     replay      the learner over the examples log
     commands    a command given, and its outcome awaited
     ledger      every event and label accounted for

@@ -15,6 +15,7 @@ from models.learner import Learner
 from models.pipelines import trusted_modules
 from models.prequential import Prequential, PrequentialValues
 from models.types import DriftSignal, Example, Score, Task
+from stream.alert_value import AlertValue
 from stream.decoding import Event, EventDecoder, LabelDecoder
 from stream.feed import HeldLabel, label_encoder
 from stream.messages import InvalidMessage
@@ -32,6 +33,7 @@ class Scored(NamedTuple):
     position: int
     frozen_score: Score | None
     label: HeldLabel
+    threshold: float
 
 
 class Evaluation:
@@ -41,6 +43,8 @@ class Evaluation:
     ----------
     freeze_after
         After this many rows a copy of the learner stops learning; both are compared from there.
+    alerts
+        Adds up what the alerts were worth.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Evaluation:
         learner: Learner,
         schedule: LabelSchedule[Scored],
         freeze_after: int | None = None,
+        alerts: AlertValue | None = None,
     ) -> None:
         self.learner = learner
         self.n_rows = 0
@@ -59,6 +64,7 @@ class Evaluation:
         self._settings = settings
         self._schedule = schedule
         self._freeze_after = freeze_after
+        self._alerts = alerts
         self._events = EventDecoder(settings.event)
         self._labels = LabelDecoder(settings.label, settings.model.task)
         self._encode_label = label_encoder(settings)
@@ -77,8 +83,10 @@ class Evaluation:
 
     def _take(self, row: Row) -> None:
         try:
-            # Without an event time, the rows' own order is the time.
-            event = self._events.decode(row.event, self.n_rows * 1000)
+            # Without an event time, the rows' own order is the time. With one there is no other
+            # clock that it could be ahead of.
+            timestamp_ms = 0 if self._settings.event.time else self.n_rows * 1000
+            event = self._events.decode(row.event, timestamp_ms)
         except InvalidMessage as invalid:
             self.invalid[invalid.reason] += 1
             return
@@ -100,7 +108,7 @@ class Evaluation:
             self._absorb([unlabelled])
         if row.label is not None and row.event_id is not None:
             label = HeldLabel(row.event_id, row.label, row.label_time)
-            scored = Scored(event, score, version, position, frozen_score, label)
+            scored = Scored(event, score, version, position, frozen_score, label, learner.threshold)
             self._schedule.add(scored, event.event_time)
 
     def _examples(self, due: Iterable[tuple[Scored, float]]) -> Iterator[Example]:
@@ -118,6 +126,11 @@ class Evaluation:
                 continue
             if self.frozen is not None and scored.frozen_score is not None:
                 self.frozen.observe(label.truth, scored.frozen_score, scored.score)
+            if self._alerts is not None:
+                self._alerts.observe(
+                    event, scored.score, scored.threshold, scored.position, label.truth,
+                    label.label_time,
+                )  # fmt: skip
             yield self._example(event, label.truth, scored.score, label.label_time, "labels/0")
 
     def _example(

@@ -33,6 +33,7 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
         model.task,
         threshold=settings.decision.threshold(model.threshold),
         budget=settings.decision.budget(),
+        rare=settings.rare.classes(),
         drift=DriftSettings(
             warning_delta=settings.drift.warning_delta,
             drift_delta=settings.drift.confirmed_delta,

@@ -7,6 +7,7 @@
     produce     driftline produce
     tail        driftline tail
     evaluate    driftline evaluate
+    alert_tables  what it says of alerts
     replay      driftline replay
     control     driftline rollback | freeze | thaw | threshold | audit
     versions    driftline versions list | show | verify | export

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from stream.cli.alert_tables import CostsOption, EntityOption, TopOption, alert_value, alerts_table
 from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
 from stream.cli.errors import CommandError
 from stream.cli.produce import (
@@ -47,6 +48,9 @@ def evaluate(
             help="Compare with a model that stops learning after this share of the rows.",
         ),
     ] = None,
+    entity: EntityOption = None,
+    top: TopOption = None,
+    costs: CostsOption = None,
     limit: LimitOption = None,
     label_delay: LabelDelayOption = "0s",
     label_delay_events: LabelDelayEventsOption = None,
@@ -56,14 +60,17 @@ def evaluate(
     """Score each row of a file, then learn from its label when it comes, as a worker would.
 
     Every score is made before its label is known, by what had been learned by then. Total metrics
-    cover all rows, rolling ones the last model.rolling_n; baselines repeat the previous label or
-    always say the commonest one: a model that does not beat them has learned nothing.
+    cover all rows, rolling ones the last model.rolling_n; baselines repeat the previous label,
+    always say the commonest one, or give every event the rate of positives as its score (no skill):
+    a model that does not beat them has learned nothing.
 
     For example:
 
       driftline evaluate elec2.csv.gz -c elec2 --add-id --frozen-after 0.1
 
       driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --pipeline hoeffding-tree
+
+      driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --top 100 --costs 5:TX_AMOUNT
     """
     from stream.evaluation import Evaluation
     from stream.learners import new_learner
@@ -72,11 +79,13 @@ def evaluate(
     overrides = {"model": {"pipeline": pipeline}} if pipeline is not None else None
     settings = load(config, overrides)
     freeze_at = _freeze_at(file, frozen_after, limit)
+    alerts = alert_value(settings, entity, top, costs)
     evaluation = Evaluation(
         settings,
         new_learner(settings),
         schedule_of(settings, label_delay, label_delay_events),
         freeze_at,
+        alerts,
     )
     started = time.perf_counter()
     with (
@@ -89,6 +98,8 @@ def evaluate(
                 bar.update(task, completed=n if limit else source.n_bytes_read, count=n)
     seconds = time.perf_counter() - started
     report = _report(evaluation, settings, seconds)
+    if alerts is not None:
+        report["alerts"] = alerts.values()
     if as_json:
         print_json(report)
     else:
@@ -144,6 +155,8 @@ def _print(report: dict[str, Any]) -> None:
     for reason, n in report["invalid"].items():
         console.print(f"  not used, {reason}: {n:,}", style="yellow")
     console.print(metrics_table(report["metrics"]))
+    if "alerts" in report:
+        console.print(alerts_table(report["alerts"]))
     if "frozen" in report:
         console.print(_frozen_table(report["frozen"]))
     _print_drifts(report["drifts"])
@@ -154,7 +167,9 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     total, rolling = metrics["total"], metrics["rolling"]
     baselines = metrics["baselines"]
     table = Table("metric", box=None)
-    for title in ("total", "rolling", "no change", "commonest"):
+    has_no_skill = any(name.startswith("no_skill_") for name in baselines)
+    titles = ["total", "rolling", "no change", "commonest", *["no skill"] * has_no_skill]
+    for title in titles:
         table.add_column(title, justify="right")
     commonest = "mean" if "mae" in total else "majority"
     for name in _shown({**total, **rolling}):
@@ -164,6 +179,7 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
             _cell(rolling, name),
             _cell(baselines, f"no_change_{name}"),
             _cell(baselines, f"{commonest}_{name}"),
+            *[_cell(baselines, f"no_skill_{name}")] * has_no_skill,
         )
     return table
 
