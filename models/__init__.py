@@ -22,10 +22,11 @@ A learner's life:
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `features` of an entity's past; `transformers` and
-`pipelines`; `ranking` and `prequential`; `thresholds`; `detectors`, `drift`, `movement`, which says
-what moved, and `data_drift`; `response`, `contest` and `policies`; `pickling`; `fused` and
-`compiled`, which are faster; `losses`; `anatomy` and `reasons`; `seen` and `learner`; `lineage`;
-`exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes.
+`pipelines`; `reliability`, `ranking` and `prequential`; `tasks`, `thresholds`, `rare`; `detectors`,
+`drift`, `movement`, which says what moved, and `data_drift`; `response`, `contest` and `policies`;
+`pickling`; `fused` and `compiled`, which are faster; `anatomy` and `reasons`; `seen` and `learner`;
+`lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes. Beside them,
+`card_precision` measures what a team would find.
 """
 
 from models.checkpoint import (

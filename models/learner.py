@@ -12,9 +12,9 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Collection, Sequence
-from operator import lt
 from typing import Any, cast
 
+from msgspec.structs import replace
 from river import base
 
 from models import pickling
@@ -23,14 +23,15 @@ from models.compiled.twins import compiled_twin, is_compiled, river_twin
 from models.drift import DriftSettings, DriftWatch
 from models.errors import CheckpointCorrupt, LearnFailed
 from models.fused import fuse
-from models.losses import errors_of
 from models.movement import FeatureSample
 from models.pipelines import describe, pipeline_hash, takes_weight
 from models.policies import respond
 from models.prequential import Prequential, PrequentialValues
+from models.rare import HonestScores, RareClasses
 from models.reasons import Attribution, ScoreMany, explain
 from models.response import ResponseSettings
 from models.seen import SeenOffsets
+from models.tasks import check_batch, errors_of
 from models.thresholds import Budget, BudgetKeeper, ThresholdRule, fixed_threshold
 from models.types import (
     DriftSignal,
@@ -47,12 +48,6 @@ _STATE_SCHEMA = 2
 # apart well and old ones are still probed with recent data; 128 examples last 2**64 records.
 _N_FIRST_PROBES = 64
 _ROLLING_N_MIN = 10
-_LABEL_TYPES: dict[Task, set[type]] = {
-    Task.BINARY: {bool},
-    Task.MULTICLASS: {str},
-    Task.REGRESSION: {float, int},
-    Task.ANOMALY: {bool, type(None)},
-}
 
 
 class Learner:
@@ -64,6 +59,8 @@ class Learner:
         The decision threshold; of a budget, the one to begin with.
     budget
         Moves the threshold so that alerts keep within it.
+    rare
+        How to learn a rare positive class.
 
     Examples
     --------
@@ -85,6 +82,7 @@ class Learner:
 
     # Class attributes, for the states that were written before there was such a thing.
     _keeper: BudgetKeeper | None = None
+    _honest: HonestScores | None = None
 
     def __init__(
         self,
@@ -93,6 +91,7 @@ class Learner:
         *,
         threshold: float = 0.5,
         budget: Budget | None = None,
+        rare: RareClasses | None = None,
         drift: DriftSettings | None = None,
         response: ResponseSettings | None = None,
         rolling_n: int = 1000,
@@ -117,6 +116,10 @@ class Learner:
         self._probes: list[Features] = []
         if budget is not None:
             self.keep_budget(budget)
+        if rare is not None and not rare.is_plain:
+            self._honest = HonestScores(rare)
+            self.pipeline = f"{self.pipeline}, {rare.describe()}"
+            self.pipeline_hash = rare.hash_with(self.pipeline_hash)
         self._get_ready()
 
     def _get_ready(self) -> None:
@@ -150,6 +153,10 @@ class Learner:
         Binary: P(true), 0 while the model knows no class. Multiclass: a probability per known
         class, none at first. Regression: the value. Anomaly: a score in [0, 1].
         """
+        scores = self._raw_scores(batch)
+        return scores if self._honest is None else [*self._honest.correct(scores)]
+
+    def _raw_scores(self, batch: Sequence[Features]) -> list[Score]:
         # A few estimators (River's forests) set themselves up at the first features they see. It
         # must be the log that decides which those are, so an untrained model scores with a copy.
         model = self._model if self._untrained is None else self._untrained
@@ -174,7 +181,8 @@ class Learner:
     def explain_many(self, batch: Sequence[Features]) -> list[Attribution]:
         """Attribute the scores that `score_many` gives now to features; not of multiclass ones."""
         model = self._model if self._untrained is None else self._untrained
-        return explain(model, batch, self._probes, cast(ScoreMany, self.score_many))
+        found = explain(model, batch, self._probes, cast(ScoreMany, self.score_many))
+        return found if self._honest is None else [one.along(*self._honest.line) for one in found]
 
     def absorb(self, examples: Sequence[Example], offsets: Sequence[int]) -> LearnOutcome:
         """Fold a batch of the examples log into the state.
@@ -197,7 +205,7 @@ class Learner:
             on: load the last checkpoint.
         """
         assert not self._failed, "this learner failed before: load a checkpoint"
-        self._check(examples, offsets)
+        check_batch(self.task, examples, offsets)
         fresh, fresh_offsets = self._admit(examples, offsets)
         n_before = self.n_learned
         drifts = self._test(fresh, fresh_offsets)
@@ -244,7 +252,11 @@ class Learner:
     def sibling(self) -> Learner:
         """Give an untrained learner with the same pipeline, which responds to nothing."""
         pipeline = copy.deepcopy(self._fresh)
-        return Learner(pipeline, self.task, threshold=self.threshold, rolling_n=_ROLLING_N_MIN)
+        # It learns as rare a world; calibration comes from what was published, which it never is.
+        rare = None if self._honest is None else replace(self._honest.rare, calibration="none")
+        return Learner(
+            pipeline, self.task, threshold=self.threshold, rare=rare, rolling_n=_ROLLING_N_MIN
+        )
 
     def adopt(self, other: Learner) -> None:
         """Go on with the model of another learner, which is given away."""
@@ -307,15 +319,6 @@ class Learner:
         learner.__setstate__(content["learner"])
         return learner
 
-    def _check(self, examples: Sequence[Example], offsets: Sequence[int]) -> None:
-        assert len(examples) == len(offsets), (len(examples), len(offsets))
-        assert all(map(lt, offsets, offsets[1:])), f"offsets do not rise: {list(offsets)}"
-        types = _LABEL_TYPES[self.task]
-        if not {type(example.label) for example in examples} <= types:
-            wrong = next(e for e in examples if type(e.label) not in types)
-            what = f"event {wrong.event_id!r} has the label {wrong.label!r}"
-            raise AssertionError(f"{what}, which is none for the task {self.task}")
-
     def _admit(
         self, examples: Sequence[Example], offsets: Sequence[int]
     ) -> tuple[list[Example], list[int]]:
@@ -335,6 +338,9 @@ class Learner:
             for example, offset in zip(examples, offsets, strict=True)
             if example.weight > 0.0 and not (unsupervised and example.label is not None)
         ]
+        if self._honest is not None:
+            self._honest.observe(examples, offsets)
+            chosen = self._honest.weigh(chosen)
         if not self._learn_in_one_call([example for example, _ in chosen]):
             self._learn_one_by_one(chosen)
         n_learned, next_probe = self.n_learned, self._next_probe()

@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from models.ranking import Flags, Floats, ScoreHistogram, average_precision, groups_of, roc_auc
+from models.reliability import calibration_error_of
 from models.types import MetricValues, Score, Task, Truth
 
 PrequentialValues: TypeAlias = dict[str, Any]
@@ -149,6 +150,8 @@ class _BinaryLedger:
         if self.n and self._has_probabilities:
             values |= {"log_loss": self._log_loss / self.n, "brier": self._squared / self.n}
         histogram = self._histogram
+        if self._has_probabilities:
+            values |= _present("ece", histogram.calibration_error())
         values |= _present("roc_auc", histogram.roc_auc()) | _present("pr_auc", histogram.pr_auc())
         if "roc_auc" in values:
             values["roc_auc_error_max"] = histogram.roc_auc_error_max()
@@ -162,6 +165,7 @@ class _BinaryLedger:
         if len(truth) and self._has_probabilities:
             values["log_loss"] = math.fsum(_log_losses(truth, score)) / len(truth)
             values["brier"] = math.fsum((score - truth) ** 2) / len(truth)
+            values |= _present("ece", calibration_error_of(truth, score))
         groups = groups_of(truth, score)
         return (
             values
@@ -175,6 +179,7 @@ class _BinaryLedger:
         return {
             "no_change_accuracy": self._n_no_change / (self.n - 1),
             "majority_accuracy": self._n_majority / (self.n - 1),
+            **_no_skill(self._n_positive / self.n),
         } | _rolling_label_baselines(list(self._recent_truths))
 
 
@@ -362,6 +367,15 @@ def _rolling_label_baselines(truths: Sequence[Truth]) -> MetricValues:
     return {
         "rolling_no_change_accuracy": n_same / (len(truths) - 1),
         "rolling_majority_accuracy": max(Counter(truths).values()) / len(truths),
+    }
+
+
+def _no_skill(positive_rate: float) -> MetricValues:
+    # Of a score that is the positive rate, whatever the event.
+    return {
+        "no_skill_pr_auc": positive_rate,
+        "no_skill_roc_auc": 0.5,
+        "no_skill_brier": positive_rate * (1.0 - positive_rate),
     }
 
 

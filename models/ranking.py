@@ -13,6 +13,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from models.reliability import calibration_error
+
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
@@ -56,8 +58,8 @@ def lower_edge(bin_: int) -> float:
     >>> bool((bins_of(edges) == np.arange(N_BINS)).all())
     True
     """
-    if bin_ == 0:
-        return 0.0
+    if bin_ in (0, N_BINS):
+        return float(bin_ > 0)
     if bin_ < _BINS_PER_SIDE:
         bits = np.array([(bin_ + _LOWEST) << _SHIFT], dtype=np.int64)
         return float(bits.view(np.float64)[0])
@@ -141,6 +143,14 @@ class ScoreHistogram:
     def pr_auc(self) -> float | None:
         """Return the average precision to within `pr_auc_error_max`."""
         return average_precision(self._positives, self._negatives)
+
+    def calibration_error(self) -> float | None:
+        """Return the expected calibration error, taking each score for the middle of its bin."""
+        counts = self._positives + self._negatives
+        used = np.flatnonzero(counts)
+        edges = np.array([(lower_edge(bin_), lower_edge(bin_ + 1)) for bin_ in used.tolist()])
+        middles = edges.reshape(-1, 2).mean(axis=1)
+        return calibration_error(middles, self._positives[used], counts[used])
 
     def roc_auc_error_max(self) -> float:
         """Return the largest possible distance from the exact ROC area."""

@@ -68,6 +68,14 @@ class Attribution(NamedTuple):
     total: float
     """The score or margin that is explained."""
 
+    def along(self, slope: float, shift: float) -> Attribution:
+        """Give the attribution of log-odds that were stretched and moved; else itself."""
+        if self.unit != "log_odds":
+            return self
+        parts = [part._replace(contribution=slope * part.contribution) for part in self.parts]
+        base, total = slope * self.base + shift, slope * self.total + shift
+        return Attribution(self.method, self.unit, base, parts, total)
+
     def top(self, n: int, names: Mapping[str, str]) -> Reasons:
         """Keep the `n` parts that pushed the most, under names that people read."""
         strongest = sorted(self.parts, key=lambda part: -abs(part.contribution))[:n]

@@ -75,6 +75,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     schedule    when labels are due
     evaluation  the learner over a file, without servers
     drift_truth  the drift watches over streams whose change points are known
+    alert_value  what its alerts were worth
     replay      the learner over the examples log
     genealogy   lineages: what branched from what, and which was champion when
     differences  what changed between two versions

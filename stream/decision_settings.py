@@ -1,4 +1,4 @@
-"""Settings of what becomes of a score: the rule of decision, reasons."""
+"""Settings of what becomes of a score: the rule of decision, reasons; of rare classes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from models.rare import RareClasses
 from models.thresholds import (
     AlertsAnHour,
     AlertShare,
@@ -82,6 +83,39 @@ class DecisionSettings(Section):
         """Say why the rule makes no sense for a task; None if it does."""
         rule = self.budget() or self._costs()
         return None if rule is None else problem_with(rule, task)
+
+
+class RareSettings(Section):
+    """How a rare positive class is learned; a change makes another model, from the log's start."""
+
+    negatives_kept: float = Field(
+        1.0, gt=0, le=1, description="Share of negatives that is learned; probabilities are right."
+    )
+    positive_weight: float = Field(
+        1.0, gt=0, le=1000, description="What a positive weighs; probabilities are right."
+    )
+    calibration: Literal["none", "platt"] = Field(
+        "none", description="platt: learn, from labels as they come, to say honest probabilities."
+    )
+    calibration_n: int = Field(
+        20_000, ge=100, description="Examples after which calibration has mostly forgotten one."
+    )
+
+    def classes(self) -> RareClasses:
+        """Give it as the learner takes it."""
+        return RareClasses(
+            self.negatives_kept, self.positive_weight, self.calibration, self.calibration_n
+        )
+
+
+def _is_binary(rare: RareSettings, info: ValidationInfo) -> RareSettings:
+    model = info.data.get("model")
+    if model is not None and model.task is not Task.BINARY and not rare.classes().is_plain:
+        raise ValueError(f"rare classes are for binary tasks, and model.task is {model.task}")
+    return rare
+
+
+BinaryRareSettings = Annotated[RareSettings, AfterValidator(_is_binary)]
 
 
 class ReasonSettings(Section):

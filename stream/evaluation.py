@@ -15,6 +15,7 @@ from models.learner import Learner
 from models.pipelines import trusted_modules
 from models.prequential import Prequential, PrequentialValues
 from models.types import DriftSignal, Example, Score, Task
+from stream.alert_value import AlertValue
 from stream.decoding import Event, EventDecoder, LabelDecoder
 from stream.derived import Derivation
 from stream.feed import HeldLabel, label_encoder
@@ -33,6 +34,7 @@ class Scored(NamedTuple):
     position: int
     frozen_score: Score | None
     label: HeldLabel
+    threshold: float
 
 
 class Evaluation:
@@ -42,6 +44,8 @@ class Evaluation:
     ----------
     freeze_after
         After this many rows a copy of the learner stops learning; both are compared from there.
+    alerts
+        Adds up what the alerts were worth.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Evaluation:
         learner: Learner,
         schedule: LabelSchedule[Scored],
         freeze_after: int | None = None,
+        alerts: AlertValue | None = None,
     ) -> None:
         self.learner = learner
         self.n_rows = 0
@@ -60,6 +65,7 @@ class Evaluation:
         self._settings = settings
         self._schedule = schedule
         self._freeze_after = freeze_after
+        self._alerts = alerts
         self._events = EventDecoder(settings.event)
         self._derivation = Derivation(settings)
         self._labels = LabelDecoder(settings.label, settings.model.task)
@@ -104,7 +110,7 @@ class Evaluation:
             self._absorb([unlabelled])
         if row.label is not None and row.event_id is not None:
             label = HeldLabel(row.event_id, row.label, row.label_time)
-            scored = Scored(event, score, version, position, frozen_score, label)
+            scored = Scored(event, score, version, position, frozen_score, label, learner.threshold)
             self._schedule.add(scored, event.event_time)
 
     def _examples(self, due: Iterable[tuple[Scored, float]]) -> Iterator[Example]:
@@ -124,6 +130,11 @@ class Evaluation:
                 self.frozen.observe(label.truth, scored.frozen_score, scored.score)
             if self._risks:
                 self._derivation.learn(event, bool(label.truth))
+            if self._alerts is not None:
+                self._alerts.observe(
+                    event, scored.score, scored.threshold, scored.position, label.truth,
+                    label.label_time,
+                )  # fmt: skip
             yield self._example(event, label.truth, scored.score, label.label_time, "labels/0")
 
     def _example(

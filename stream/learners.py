@@ -35,6 +35,7 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
         model.task,
         threshold=settings.decision.threshold(model.threshold),
         budget=settings.decision.budget(),
+        rare=settings.rare.classes(),
         drift=drift_settings(settings.drift),
         response=ResponseSettings(
             policy=settings.drift.policy,

@@ -21,7 +21,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from models.sealing import KeyRing
 from models.types import Task
-from stream.decision_settings import DecisionSettings, FittingDecisionSettings, ReasonSettings
+from stream.decision_settings import (
+    BinaryRareSettings,
+    DecisionSettings,
+    FittingDecisionSettings,
+    RareSettings,
+    ReasonSettings,
+)
 from stream.drift_section import DriftSettings
 from stream.durations import Duration
 from stream.feature_settings import DerivedSettings
@@ -56,9 +62,7 @@ class KafkaSettings(Section):
         None, description="SASL password; better set by the environment or sasl_password_file."
     )
     sasl_password_file: Path | None = Field(None, description="File that holds the SASL password.")
-    ssl_ca_file: Path | None = Field(
-        None, description="CA bundle (PEM) to trust; else the system's."
-    )
+    ssl_ca_file: Path | None = Field(None, description="CA bundle (PEM); else the system's.")
     ssl_cert_file: Path | None = Field(None, description="Client certificate (PEM).")
     ssl_key_file: Path | None = Field(None, description="Client key (PEM).")
     partitions: int = Field(8, ge=1, le=1024, description="Partitions of the topics we create.")
@@ -298,6 +302,7 @@ class Settings(BaseSettings):
     features: DerivedSettings = DerivedSettings()
     label: LabelSettings = LabelSettings()
     model: ModelSettings = ModelSettings()
+    rare: BinaryRareSettings = RareSettings()
     decision: FittingDecisionSettings = DecisionSettings()
     reasons: ReasonSettings = ReasonSettings()
     drift: DriftSettings = DriftSettings()

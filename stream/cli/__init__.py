@@ -9,6 +9,7 @@
     tail        driftline tail
     evaluate    driftline evaluate
     drift_truth  driftline evaluate --drift-truth
+    alert_tables  what it says of alerts
     replay      driftline replay
     control     driftline rollback | freeze | thaw | threshold | audit
     versions    driftline versions list | show | verify | export

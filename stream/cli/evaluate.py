@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from stream.cli.alert_tables import CostsOption, EntityOption, TopOption, alert_value, alerts_table
 from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
 from stream.cli.drift_truth import evaluate_drift
 from stream.cli.errors import CommandError
@@ -23,6 +24,7 @@ from stream.cli.produce import (
 )
 
 if TYPE_CHECKING:
+    from stream.alert_value import AlertValue
     from stream.evaluation import Evaluation, Scored
     from stream.schedule import LabelSchedule
     from stream.settings import Settings
@@ -60,6 +62,9 @@ def evaluate(
     seeds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Streams of each kind, for --drift-truth.")
     ] = 30,
+    entity: EntityOption = None,
+    top: TopOption = None,
+    costs: CostsOption = None,
     limit: LimitOption = None,
     label_delay: LabelDelayOption = "0s",
     label_delay_events: LabelDelayEventsOption = None,
@@ -69,8 +74,9 @@ def evaluate(
     """Score each row of a file, then learn from its label when it comes, as a worker would.
 
     Every score is made before its label is known, by what had been learned by then. Total metrics
-    cover all rows, rolling ones the last model.rolling_n; baselines repeat the previous label or
-    always say the commonest one: a model that does not beat them has learned nothing.
+    cover all rows, rolling ones the last model.rolling_n; baselines repeat the previous label,
+    always say the commonest one, or give every event the rate of positives as its score (no skill):
+    a model that does not beat them has learned nothing.
 
     For example:
 
@@ -79,6 +85,7 @@ def evaluate(
       driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --pipeline hoeffding-tree
 
       driftline evaluate --drift-truth --seeds 5
+      driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --top 100 --costs 5:TX_AMOUNT
     """
     if drift_truth:
         evaluate_drift(config, n_seeds=seeds, as_json=as_json)
@@ -89,7 +96,8 @@ def evaluate(
     settings = load(config, overrides)
     freeze_at = _freeze_at(file, frozen_after, limit)
     schedule = schedule_of(settings, label_delay, label_delay_events)
-    report = _run(file, settings, schedule, freeze_at, limit, add_id=add_id, quiet=as_json)
+    alerts = alert_value(settings, entity, top, costs)
+    report = _run(file, settings, schedule, freeze_at, limit, alerts, add_id=add_id, quiet=as_json)
     if as_json:
         print_json(report)
     else:
@@ -102,6 +110,7 @@ def _run(
     schedule: LabelSchedule[Scored],
     freeze_at: int | None,
     limit: int | None,
+    alerts: AlertValue | None,
     *,
     add_id: bool,
     quiet: bool,
@@ -110,7 +119,7 @@ def _run(
     from stream.learners import new_learner
     from stream.rows import open_rows
 
-    evaluation = Evaluation(settings, new_learner(settings), schedule, freeze_at)
+    evaluation = Evaluation(settings, new_learner(settings), schedule, freeze_at, alerts)
     started = time.perf_counter()
     with (
         open_rows(file, settings, add_id=add_id) as source,
@@ -120,7 +129,10 @@ def _run(
         for n in evaluation.run(itertools.islice(source, limit)):
             if n % PROGRESS_EVERY == 0:
                 bar.update(task, completed=n if limit else source.n_bytes_read, count=n)
-    return _report(evaluation, settings, time.perf_counter() - started)
+    report = _report(evaluation, settings, time.perf_counter() - started)
+    if alerts is not None:
+        report["alerts"] = alerts.values()
+    return report
 
 
 def _freeze_at(file: Path, share: float | None, limit: int | None) -> int | None:
@@ -172,6 +184,8 @@ def _print(report: dict[str, Any]) -> None:
     for reason, n in report["invalid"].items():
         console.print(f"  not used, {reason}: {n:,}", style="yellow")
     console.print(metrics_table(report["metrics"]))
+    if "alerts" in report:
+        console.print(alerts_table(report["alerts"]))
     if "frozen" in report:
         console.print(_frozen_table(report["frozen"]))
     _print_drifts(report["drifts"])
@@ -182,7 +196,9 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     total, rolling = metrics["total"], metrics["rolling"]
     baselines = metrics["baselines"]
     table = Table("metric", box=None)
-    for title in ("total", "rolling", "no change", "commonest"):
+    has_no_skill = any(name.startswith("no_skill_") for name in baselines)
+    titles = ["total", "rolling", "no change", "commonest", *["no skill"] * has_no_skill]
+    for title in titles:
         table.add_column(title, justify="right")
     commonest = "mean" if "mae" in total else "majority"
     for name in _shown({**total, **rolling}):
@@ -192,6 +208,7 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
             _cell(rolling, name),
             _cell(baselines, f"no_change_{name}"),
             _cell(baselines, f"{commonest}_{name}"),
+            *[_cell(baselines, f"no_skill_{name}")] * has_no_skill,
         )
     return table
 
