@@ -9,7 +9,8 @@ A learner's life:
    `Example`, appended to the log; `Learner.absorb` folds batches of that log into the state. An
    example that was appended twice is recognised (`SeenOffsets`) and skipped.
 4. While it learns it is judged by what it said at the time: `Prequential` keeps its metrics
-   beside those of baselines, `DriftWatch` says when its error has changed, and which way.
+   beside those of baselines, `DriftWatch` says when its error has changed, and which way. What
+   nobody has labelled yet is estimated (`clocks`).
 5. Now and then a version is cut: `encode` takes the state with its position, metrics and
    fingerprint, `seal` signs them. After a crash, `restore` verifies the newest one, the shell seeks
    to its position, and the fold goes on; the result is that of a run that never crashed, bit for
@@ -21,8 +22,8 @@ A learner's life:
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `anatomy`; `learner`;
-`lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes.
+`prequential`; `clocks`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `anatomy`;
+`learner`; `lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (

@@ -15,6 +15,7 @@
     erasure     driftline versions seen
     without     what `--without` names
     reconcile   driftline reconcile
+    clocks      driftline clocks
     recover     driftline recover
     dlq         driftline dlq list | show | replay
     dlq_view    how dead letters are shown
@@ -33,6 +34,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import (
+    clocks,
     config,
     control,
     demo,
@@ -80,6 +82,7 @@ for command in (
     evaluate.evaluate,
     replay.replay,
     reconcile.reconcile,
+    clocks.clocks,
     recover.recover,
     control.rollback,
     control.freeze,

@@ -1,0 +1,117 @@
+"""`driftline clocks`: how good the model was, how good it probably is, how much is labelled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
+from stream.cli.store import ask_store
+
+if TYPE_CHECKING:
+    from models.stores.redis import RedisStore
+    from stream.clocks import Reading
+    from stream.settings import Settings
+
+UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
+
+
+def clocks(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show matured metrics, an estimate for events without labels, and the share labelled by age.
+
+    Matured metrics are of the labels that came, which may be the easy ones: the coverage says of
+    how many events. The estimate needs no label: if a score is a probability, events tell by their
+    scores how many of the decisions are right (CBPE). It can't see that what scores mean has
+    changed. Reads the topics of scores and examples; decides by the threshold in force.
+
+    Example: driftline clocks -c fraud
+    """
+    import msgspec
+
+    settings = load(config)
+    found = _read(settings, quiet=as_json)
+    if as_json:
+        body = msgspec.to_builtins(found)
+        body["coverage"] = [
+            {**msgspec.to_builtins(one), "share": one.share} for one in found.coverage
+        ]
+        print_json(body)
+    elif found.coverage:
+        _print(found)
+    else:
+        out().print("nothing has been scored yet")
+
+
+def _read(settings: Settings, *, quiet: bool) -> Reading:
+    from stream.clocks import Clocks
+    from stream.kafka_log import open_log
+    from stream.topics import EXAMPLES, SCORES
+
+    model = settings.model
+    threshold = ask_store(settings, _threshold)
+    one = Clocks(
+        model.task, threshold=model.threshold if threshold is None else threshold,
+        rolling_n=model.rolling_n, ttl=settings.join.ttl,
+    )  # fmt: skip
+    # Examples first: a label that came meanwhile must not be of an event that was not counted.
+    steps = ((EXAMPLES, one.note_examples), (SCORES, one.note_decisions))
+    with open_log(settings.kafka) as log, progress_bar(quiet=quiet) as bar:
+        for topic, note in steps:
+            name = topic.full_name(settings.app)
+            total = sum(end - first for first, end in log.ends(name).values())
+            task, n = bar.add_task(name, total=total, count=0), 0
+            for batch in log.read(name):
+                note(batch)
+                n += len(batch)
+                bar.update(task, completed=n, count=n)
+    return one.read()
+
+
+async def _threshold(store: RedisStore) -> float | None:
+    """Give the threshold that a command has set; None: the configured one."""
+    from models.checkpoint import peek
+    from models.lineage import Lineage
+
+    newest = await store.newest_version()
+    if newest is None:
+        return None
+    return Lineage(peek(await store.read_meta(newest))[0].segments).threshold
+
+
+def _print(found: Reading) -> None:
+    n, n_labelled = (sum(column) for column in zip(
+        *((one.n, one.n_labelled) for one in found.coverage), strict=True))  # fmt: skip
+    table = Table("metric", box=None)
+    for title in ("matured", "matured, last window", "estimated"):
+        table.add_column(title, justify="right")
+    total, rolling = found.matured["total"], found.matured["rolling"]
+    guessed = {} if found.estimated is None else found.estimated.metrics
+    for name in dict.fromkeys((*guessed, *total)):
+        cells = (f"{view[name]:.4f}" if name in view else "" for view in (total, rolling, guessed))
+        table.add_row(name, *cells)
+    out().print(table)
+    out().print(f"matured: {found.matured['n']:,} labels that came")
+    if found.estimated is not None:
+        how = (
+            f"scores calibrated by {found.estimated.n_calibrated:,} labels"
+            if found.estimated.n_calibrated
+            else "scores taken as probabilities: no age is labelled nearly whole yet"
+        )
+        out().print(f"estimated: {found.estimated.n:,} events that wait for labels; {how}")
+    silent = f", {found.n_silent:,} of them by silence" if found.n_silent else ""
+    out().print(f"labelled: {n_labelled:,} of {n:,} events ({n_labelled / n:.1%}){silent}")
+    ages = Table("younger than", box=None)
+    for title in ("events", "labelled", "share"):
+        ages.add_column(title, justify="right")
+    for one in found.coverage:
+        ages.add_row(_age(one.younger_than), f"{one.n:,}", f"{one.n_labelled:,}",
+                     f"{one.share:.1%}")  # fmt: skip
+    out().print(ages)
+
+
+def _age(seconds: float) -> str:
+    for unit, name in UNITS:
+        if seconds >= unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds:.3g} s"
