@@ -7,7 +7,7 @@ to count them costs the lanes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -17,8 +17,9 @@ from models.clocks import Cohorts, Coverage, Estimate, coverage, estimate
 from models.learner import SeenOffsets
 from models.prequential import Prequential, PrequentialValues
 from models.types import Example, Score, Task
+from stream import topics
 from stream.messages import decide, decode_decision, decode_example
-from stream.ports import LogRecord
+from stream.ports import LogReader, LogRecord
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ class Clocks:
 
     def __init__(self, task: Task, *, threshold: float, rolling_n: int, ttl: float) -> None:
         self._task = task
-        self._threshold = threshold
+        self.threshold = threshold
         self._ttl = ttl
         self._prequential = Prequential(task, rolling_n)
         self._scored, self._labelled, self._silent = Cohorts(), Cohorts(), Cohorts()
@@ -85,7 +86,7 @@ class Clocks:
             and one.label is not None
         ]
         truths, scores = [one.label for one in tested], [one.score for one in tested]
-        self._prequential.observe(truths, scores, self._threshold)  # type: ignore[arg-type]
+        self._prequential.observe(truths, scores, self.threshold)  # type: ignore[arg-type]
         first = [one for one in tested if one.revision == 1]
         self._count(self._labelled, first)
         self._count(self._silent, [one for one in first if one.origin.startswith("silence/")])
@@ -104,7 +105,7 @@ class Clocks:
             estimated = msgspec.structs.replace(estimated, metrics=kept)
         return Reading(
             time=self._time,
-            threshold=self._threshold,
+            threshold=self.threshold,
             matured=self._prequential.values(),
             estimated=estimated,
             coverage=coverage(self._scored, self._labelled),
@@ -126,13 +127,54 @@ class Clocks:
 
     def _alerts(self, score: Score, model_position: int) -> bool:
         # A likeliest class counts as what is asserted, whose chance is the confidence.
-        decision = decide(self._task, score, self._threshold, model_position)
+        decision = decide(self._task, score, self.threshold, model_position)
         return decision != "pass" if self._task is Task.BINARY else True
 
     def _is_positive(self, one: Example) -> bool:
         if self._task is Task.MULTICLASS:
-            return decide(self._task, _score(one), self._threshold, 1) == one.label
+            return decide(self._task, _score(one), self.threshold, 1) == one.label
         return one.label is True
+
+
+class Follower:
+    """Feeds clocks with what the topics hold, and later with what has come since.
+
+    Parameters
+    ----------
+    reading
+        Told of every batch: topic and records in it.
+    """
+
+    def __init__(
+        self,
+        clocks: Clocks,
+        log: LogReader,
+        app: str,
+        reading: Callable[[str, int], None] = lambda topic, n: None,
+    ) -> None:
+        self.clocks = clocks
+        self._log = log
+        self._reading = reading
+        # Examples first: a label must not be of an event that is not counted yet.
+        self._steps = (
+            (topics.EXAMPLES.full_name(app), clocks.note_examples),
+            (topics.SCORES.full_name(app), clocks.note_decisions),
+        )
+        self._positions: dict[tuple[str, int], int] = {}
+
+    def catch_up(self) -> Reading:
+        """Read to the present ends of the topics, and tell."""
+        for topic, note in self._steps:
+            ends = {
+                partition: (self._positions.get((topic, partition), first), end)
+                for partition, (first, end) in self._log.ends(topic).items()
+            }
+            news = {partition: span for partition, span in ends.items() if span[0] < span[1]}
+            for batch in self._log.read(topic, news) if news else ():
+                note(batch)
+                self._reading(topic, len(batch))
+            self._positions |= {(topic, partition): end for partition, (_, end) in news.items()}
+        return self.clocks.read()
 
 
 def _score(one: Example) -> Score:

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import typer
 from rich.table import Table
 
-from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
+from stream.cli.common import ConfigOption, JsonOption, load, notes, out, print_json, progress_bar
+from stream.cli.errors import CommandError
 from stream.cli.store import ask_store
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from models.stores.redis import RedisStore
-    from stream.clocks import Reading
+    from stream.clocks import Follower, Reading
+    from stream.kafka_log import Log
     from stream.settings import Settings
 
 UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
 
 
-def clocks(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def clocks(
+    config: ConfigOption = None,
+    serve: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, metavar="PORT",
+            help="Stay, and serve them at /metrics on worker.http_host; 0 takes a free port.",
+        ),
+    ] = None,
+    every: Annotated[
+        str, typer.Option(metavar="DURATION", help="With --serve: how often to read on.")
+    ] = "30s",
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Show matured metrics, an estimate for events without labels, and the share labelled by age.
 
     Matured metrics are of the labels that came, which may be the easy ones: the coverage says of
@@ -25,12 +45,26 @@ def clocks(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     scores how many of the decisions are right (CBPE). It can't see that what scores mean has
     changed. Reads the topics of scores and examples; decides by the threshold in force.
 
-    Example: driftline clocks -c fraud
+    For example:
+
+      driftline clocks -c fraud
+
+      driftline clocks --serve 9465 -c fraud
     """
     import msgspec
 
+    from stream.durations import seconds_of
+    from stream.kafka_log import open_log
+
     settings = load(config)
-    found = _read(settings, quiet=as_json)
+    try:
+        pause = seconds_of(every)
+    except ValueError as error:
+        raise CommandError(f"--every: {error}") from None
+    with open_log(settings.kafka) as log, progress_bar(quiet=as_json) as bar:
+        if serve is not None:
+            _serve(settings, log, serve, pause)
+        found = _follower(settings, log, bar).catch_up()
     if as_json:
         body = msgspec.to_builtins(found)
         body["coverage"] = [
@@ -43,10 +77,8 @@ def clocks(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         out().print("nothing has been scored yet")
 
 
-def _read(settings: Settings, *, quiet: bool) -> Reading:
-    from stream.clocks import Clocks
-    from stream.kafka_log import open_log
-    from stream.topics import EXAMPLES, SCORES
+def _follower(settings: Settings, log: Log, bar: Progress | None = None) -> Follower:
+    from stream.clocks import Clocks, Follower
 
     model = settings.model
     threshold = ask_store(settings, _threshold)
@@ -54,18 +86,38 @@ def _read(settings: Settings, *, quiet: bool) -> Reading:
         model.task, threshold=model.threshold if threshold is None else threshold,
         rolling_n=model.rolling_n, ttl=settings.join.ttl,
     )  # fmt: skip
-    # Examples first: a label that came meanwhile must not be of an event that was not counted.
-    steps = ((EXAMPLES, one.note_examples), (SCORES, one.note_decisions))
-    with open_log(settings.kafka) as log, progress_bar(quiet=quiet) as bar:
-        for topic, note in steps:
-            name = topic.full_name(settings.app)
-            total = sum(end - first for first, end in log.ends(name).values())
-            task, n = bar.add_task(name, total=total, count=0), 0
-            for batch in log.read(name):
-                note(batch)
-                n += len(batch)
-                bar.update(task, completed=n, count=n)
-    return one.read()
+    tasks: dict[str, Any] = {}
+    counts: Counter[str] = Counter()
+
+    def reading(topic: str, n: int) -> None:
+        if bar is None:
+            return
+        if topic not in tasks:
+            total = sum(end - first for first, end in log.ends(topic).values())
+            tasks[topic] = bar.add_task(topic, total=total, count=0)
+        counts[topic] += n
+        bar.update(tasks[topic], completed=counts[topic], count=counts[topic])
+
+    return Follower(one, log, settings.app, reading)
+
+
+def _serve(settings: Settings, log: Log, port: int, pause: float) -> NoReturn:
+    from stream.http import MonitoringServer
+    from stream.metrics import ClockMetrics
+
+    metrics = ClockMetrics()
+    follower = _follower(settings, log)
+    metrics.show(follower.catch_up())
+    host = settings.worker.http_host
+    server = MonitoringServer(host, port, metrics=metrics.exposition, readiness=lambda: None)
+    server.start()
+    notes().print(f"serving http://{host}:{server.port}/metrics; end it with Ctrl-C")
+    while True:
+        time.sleep(pause)
+        threshold = ask_store(settings, _threshold)
+        if threshold not in (None, follower.clocks.threshold):
+            follower = _follower(settings, log)  # Every event is decided anew.
+        metrics.show(follower.catch_up())
 
 
 async def _threshold(store: RedisStore) -> float | None:

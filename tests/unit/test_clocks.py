@@ -9,9 +9,11 @@ import pytest
 
 from models.prequential import Prequential
 from models.types import Task
-from stream.clocks import Clocks, Reading
+from stream.clocks import Clocks, Follower, Reading
 from stream.messages import decode_decision, decode_example
+from stream.metrics import ClockMetrics
 from tests.simulation import scenario
+from tests.simulation.test_recovery import WorldReader
 from tests.simulation.world import Faults, World
 
 
@@ -93,3 +95,31 @@ def test_other_tasks_have_what_makes_sense(task: Task, score: bytes, expected: o
     found = clocks.read()
     assert (None if found.estimated is None else found.estimated.metrics) == expected
     assert [(one.n, one.n_labelled) for one in found.coverage] == [(1, 0)]
+
+
+def test_what_has_come_since_is_read_on() -> None:
+    """In two steps or in one; and what is no more is not shown any more."""
+    world = World(scenario.settings(), 2)
+    fed = scenario.records(random.Random(2), 60)
+    world.run(fed[:60], seconds_a_record=0.5)
+
+    def follower() -> Follower:
+        clocks = Clocks(Task.BINARY, threshold=0.5, rolling_n=20, ttl=250.0)
+        return Follower(clocks, WorldReader(world), "sim")
+
+    metrics, in_steps = ClockMetrics(), follower()
+    metrics.show(in_steps.catch_up())
+    world.run(fed[60:], seconds_a_record=0.5)
+    found = in_steps.catch_up()
+    assert found == in_steps.catch_up() == follower().catch_up()
+    metrics.show(found)
+    shown = metrics.exposition().decode()
+    events = [line for line in shown.splitlines() if line.startswith("driftline_clock_events{")]
+    assert {line.rpartition(" ")[2] for line in events} == {
+        f"{one.n:.1f}" for one in found.coverage
+    }
+    assert len(events) == len(found.coverage)
+    assert found.estimated is not None
+    assert f"driftline_clock_waiting_events {found.estimated.n:.1f}" in shown
+    accuracy = found.estimated.metrics["accuracy"]
+    assert f'driftline_clock_estimate{{metric="accuracy"}} {accuracy!r}' in shown
