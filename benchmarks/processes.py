@@ -49,15 +49,27 @@ class WorkerProcess:
     Parameters
     ----------
     module
-        What to run: `stream`, or `benchmarks.sampled_worker` for its profile.
+        What to run: `stream`, `benchmarks.sampled_worker` for its profile, or
+        `benchmarks.river_worker` for one without compiled estimators.
+    pipeline
+        The model.
     """
 
-    def __init__(self, bootstrap: str, redis_url: str, app: str, *, module: str = "stream") -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        redis_url: str,
+        app: str,
+        *,
+        module: str = "stream",
+        pipeline: str = "logistic",
+    ) -> None:
         self._port = free_port()
         self._module = module
         self._environment = os.environ | {
             "DRIFTLINE_APP": app,
             "DRIFTLINE_KAFKA__BOOTSTRAP": bootstrap,
+            "DRIFTLINE_MODEL__PIPELINE": pipeline,
             "DRIFTLINE_KAFKA__PARTITIONS": "1",
             # The embedded broker lets a member join after half its session timeout.
             "DRIFTLINE_KAFKA__SESSION_TIMEOUT": "6s",

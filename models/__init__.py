@@ -9,8 +9,9 @@ A learner's life:
    `Example`, appended to the log; `Learner.absorb` folds batches of that log into the state. An
    example that was appended twice is recognised (`SeenOffsets`) and skipped.
 4. While it learns it is judged by what it said at the time: `Prequential` keeps its metrics
-   beside those of baselines, `DriftWatch` says when its error has changed, and which way. What
-   nobody has labelled yet is estimated (`clocks`).
+   beside those of baselines, `DriftWatch` says when its error has changed, and which way. What is
+   done about it is a `Policy`, and as much a part of the fold as the learning. What nobody has
+   labelled yet is estimated (`clocks`).
 5. Now and then a version is cut: `encode` takes the state with its position, metrics and
    fingerprint, `seal` signs them. After a crash, `restore` verifies the newest one, the shell seeks
    to its position, and the fold goes on; the result is that of a run that never crashed, bit for
@@ -21,9 +22,11 @@ A learner's life:
 7. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
    over its `Course` through the log. Equal fingerprints prove it.
 
-Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `clocks`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `anatomy`;
-`learner`; `lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes.
+Modules, from the ground up: `types`, `errors`; `features` of an entity's past; `transformers` and
+`pipelines`; `ranking` and `prequential`; `clocks`; `thresholds`; `detectors`, `drift`, `movement`,
+which says what moved, and `data_drift`; `response`, `contest` and `policies`; `pickling`; `fused`
+and `compiled`, which are faster; `losses`; `anatomy` and `reasons`; `seen` and `learner`;
+`lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (
@@ -50,11 +53,14 @@ from models.errors import (
     StoreUnavailable,
     UnknownVersion,
 )
-from models.learner import Learner, SeenOffsets
+from models.learner import Learner
 from models.lineage import Course, Exclusion, Lineage, Segment, parse_id
 from models.pipelines import build, describe, names, pipeline_hash, trusted_modules
 from models.prequential import Prequential, PrequentialValues
+from models.response import Policy, ResponseSettings
 from models.sealing import KeyRing
+from models.seen import SeenOffsets
+from models.thresholds import AlertsAnHour, AlertShare, ExpectedCost
 from models.types import (
     Direction,
     DriftKind,
@@ -65,12 +71,16 @@ from models.types import (
     FeatureValue,
     LearnOutcome,
     MetricValues,
+    Movement,
+    PolicyStep,
     Score,
     Task,
     Truth,
 )
 
 __all__ = [
+    "AlertShare",
+    "AlertsAnHour",
     "CheckpointConflict",
     "CheckpointCorrupt",
     "CheckpointError",
@@ -86,6 +96,7 @@ __all__ = [
     "Example",
     "Exclusion",
     "FeatureValue",
+    "ExpectedCost",
     "Features",
     "InvalidPipeline",
     "KeyRing",
@@ -94,9 +105,13 @@ __all__ = [
     "Learner",
     "Lineage",
     "MetricValues",
+    "Movement",
+    "Policy",
+    "PolicyStep",
     "Prequential",
     "PrequentialValues",
     "Refusal",
+    "ResponseSettings",
     "Score",
     "SeenOffsets",
     "Segment",

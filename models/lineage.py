@@ -18,7 +18,8 @@ from msgspec.structs import astuple
 
 from models.errors import UnknownVersion
 from models.learner import Learner
-from models.types import DriftSignal, Example, FeatureValue, LearnOutcome
+from models.thresholds import ThresholdRule
+from models.types import DriftSignal, Example, FeatureValue, LearnOutcome, PolicyStep
 
 _ID = re.compile(r"v(\d{1,9})-(\d{1,18})")
 
@@ -53,7 +54,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the log, up to the next segment: `lineage` folds it from `start`, as `base` was.
 
     `base` names a state, which need not be stored. `command` began the segment. What `without`
-    names is not learned. `threshold` is the decision threshold from here on; None: the configured.
+    names is not learned. `threshold` is the rule of decision from here on; None: the configured.
     """
 
     lineage: int
@@ -61,7 +62,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     command: str
     without: Exclusion = Exclusion()
-    threshold: float | None = None
+    threshold: ThresholdRule | None = None
 
 
 def parse_id(version_id: str) -> tuple[int, int]:
@@ -99,8 +100,8 @@ class Lineage:
         self._leaves_nothing_out = all(s.without == Exclusion() for s in self.segments)
 
     @property
-    def threshold(self) -> float | None:
-        """The decision threshold in force; None: the configured one."""
+    def threshold(self) -> ThresholdRule | None:
+        """The rule of decision in force; None: the configured one."""
         return self.segments[-1].threshold if self.segments else None
 
     @property
@@ -136,6 +137,7 @@ class Lineage:
             return learner.absorb(examples, offsets)
         n_learned = n_redelivered = 0
         drifts: list[DriftSignal] = []
+        steps: list[PolicyStep] = []
         pairs = zip(examples, offsets, strict=True)
         # In the order of the log: each example raises the floor for those after it.
         for left_out, run in groupby(pairs, lambda pair: self.leaves_out(*pair)):
@@ -147,7 +149,8 @@ class Lineage:
                 n_learned += learned.n_learned
                 n_redelivered += learned.n_redelivered
                 drifts += learned.drifts
-        return LearnOutcome(n_learned, n_redelivered, drifts)
+                steps += learned.steps
+        return LearnOutcome(n_learned, n_redelivered, drifts, steps)
 
 
 class Course:

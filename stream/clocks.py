@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from models.clocks import Cohorts, Coverage, Estimate, coverage, estimate
-from models.learner import SeenOffsets
 from models.prequential import Prequential, PrequentialValues
+from models.seen import SeenOffsets
 from models.types import Example, Score, Task
 from stream import topics
 from stream.messages import decide, decode_decision, decode_example
@@ -44,7 +44,7 @@ class Clocks:
     Parameters
     ----------
     threshold
-        That in force: it decides all events here, whenever they were scored.
+        Decides all events here, whenever they were scored: examples do not hold what was in force.
     ttl
         Seconds that an event waits for its label.
     """
@@ -175,6 +175,17 @@ class Follower:
                 self._reading(topic, len(batch))
             self._positions |= {(topic, partition): end for partition, (_, end) in news.items()}
         return self.clocks.read()
+
+
+def newest_threshold(log: LogReader, app: str) -> float | None:
+    """Give the threshold of the newest decision; None if there is none."""
+    topic = topics.SCORES.full_name(app)
+    lasts = {partition: (end - 1, end) for partition, (first, end) in log.ends(topic).items()
+             if first < end}  # fmt: skip
+    records = [one for batch in (log.read(topic, lasts) if lasts else ()) for one in batch]
+    decisions = [decode_decision(record.value or b"") for record in records]
+    newest = max(decisions, key=lambda one: one.event_time, default=None)
+    return None if newest is None else newest.threshold
 
 
 def _score(one: Example) -> Score:

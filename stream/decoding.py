@@ -30,13 +30,17 @@ _TIME_MAX_S = 253_402_300_800.0  # The year 10000: beyond it datetimes can't be 
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """A valid event; `values` are the features in the order of the configuration."""
+    """A valid event; `values` are the features in the order of the configuration.
+
+    `origin` is its partition and offset in the events topic, where it has come from another log.
+    """
 
     event_id: str
     event_time: float
     entity: str | None
     values: tuple[FeatureValue | None, ...]
     features: Features
+    origin: tuple[int, int] | None = None
 
 
 class Label(msgspec.Struct, frozen=True, gc=False):
@@ -61,13 +65,16 @@ class EventDecoder:
     --------
     >>> from stream.settings import EventSettings
     >>> decoder = EventDecoder(EventSettings(features={"amount": {"min": 0}}))
-    >>> decoder.decode(b'{"amount": 12, "id": 7, "shop": "x"}', timestamp_ms=1_000)
-    Event(event_id='7', event_time=1.0, entity=None, values=(12.0,), features={'amount': 12.0})
+    >>> event = decoder.decode(b'{"amount": 12, "id": 7, "shop": "x"}', timestamp_ms=1_000)
+    >>> event.event_id, event.event_time, event.values, event.features
+    ('7', 1.0, (12.0,), {'amount': 12.0})
     >>> decoder.decode(b'{"amount": -1, "id": 8}')
     Traceback (most recent call last):
         ...
     stream.messages.InvalidMessage: out_of_range: amount: Expected `float` >= 0.0
     """
+
+    counter = "events"
 
     def __init__(self, settings: EventSettings) -> None:
         self.fields = FeatureFields(list(settings.features))

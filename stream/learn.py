@@ -24,6 +24,7 @@ from stream import topics
 from stream.control import FROZEN, SAID, Champion, Control, Ruling
 from stream.messages import SHARD_KEY, decode_example, encode_drift, encode_json
 from stream.ports import Cut, Logs, Message, Outcome, Record
+from stream.responses import records_of
 from stream.scorer import ModelInForce
 from stream.settings import VersionSettings
 from stream.vault import Vault
@@ -78,7 +79,10 @@ class LearnHandler:
         newest = await self._store.newest_version()
         good = await self._vault.newest_good(newest)
         if good is not None:
-            return Champion(good.learner, Lineage(good.meta.segments), good.version_id, frozen)
+            lineage = Lineage(good.meta.segments)
+            if lineage.threshold is None:
+                good.learner.keep_budget(self._fresh().budget)
+            return Champion(good.learner, lineage, good.version_id, frozen)
         if newest is not None:
             log.error("no stored version verifies: learning again from the start of the log")
         return Champion(self._fresh(), Lineage(), None, frozen)
@@ -129,6 +133,8 @@ class LearnHandler:
             body = encode_drift(signal, self._shard, learner.lineage)
             outcome.messages.append(Message(topics.DRIFT.name, 0, SHARD_KEY, body))
             outcome.counts["drift", f"{signal.kind}/{signal.level}/{signal.direction}"] += 1
+        for step in learned.steps:
+            outcome.messages += records_of(step, self._shard, learner.lineage, self._parent)
         outcome.counts["learned"] += learned.n_learned
         outcome.counts["redelivered_examples"] += learned.n_redelivered
 

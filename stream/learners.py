@@ -14,8 +14,10 @@ from models.drift import DriftSettings
 from models.errors import InvalidPipeline
 from models.learner import Learner
 from models.pipelines import build
+from models.response import ResponseSettings
 from models.sealing import KeyRing
 from models.types import Example, Features, FeatureValue, Task, Truth
+from stream import drift_section
 from stream.settings import Settings
 
 
@@ -31,13 +33,29 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
     return Learner(
         build(model.pipeline, model.task, model.seed),
         model.task,
-        threshold=model.threshold,
-        drift=DriftSettings(
-            warning_delta=settings.drift.warning_delta,
-            drift_delta=settings.drift.confirmed_delta,
+        threshold=settings.decision.threshold(model.threshold),
+        budget=settings.decision.budget(),
+        drift=drift_settings(settings.drift),
+        response=ResponseSettings(
+            policy=settings.drift.policy,
+            two_sided=settings.drift.two_sided,
+            bakeoff_n=settings.drift.bakeoff_n,
+            every_n=settings.drift.every_n,
+            window_n=settings.drift.window_n,
+            memory_n=settings.drift.memory_n,
         ),
         rolling_n=model.rolling_n,
         lineage=lineage,
+    )
+
+
+def drift_settings(drift: drift_section.DriftSettings) -> DriftSettings:
+    """Give the core what it has to know of [drift] to watch."""
+    return DriftSettings(
+        detector=drift.detector,
+        confirmed_every=drift.confirmed_every,
+        warning_every=drift.warning_every,
+        options=drift.options,
     )
 
 
@@ -55,6 +73,7 @@ def check_learner(settings: Settings) -> Learner:
     features: Features = {
         name: _SPECIMENS[feature.type] for name, feature in settings.event.features.items()
     }
+    features |= dict.fromkeys(settings.features.names(), 0.5)
     rehearsal = new_learner(settings)
     try:
         score = rehearsal.score(features)

@@ -7,6 +7,8 @@ decides what else there is:
   above the position, which are taken again, are published again and do not change.
 - **Claims**: the newest example of an event is its revision in force. Nothing is in flight: a label
   that was claimed and is not in the examples log waits again, and claims again.
+- **Entities**: what they had done is not in the outputs. Their pasts begin anew, and waiting events
+  are learned without features of it; both are counted. Re-keyed logs go on at their ends.
 - **Silence**: decided events that the sweep had not come to join its queue again; those above the
   position do so when they are taken again.
 - **The learner** is the fold of the examples log, along the lineage that the audit says was in
@@ -26,7 +28,8 @@ from typing import Any
 
 from models import checkpoint
 from models.checkpoint import CutReason
-from models.learner import Learner, SeenOffsets
+from models.learner import Learner
+from models.seen import SeenOffsets
 from models.stores.base import (
     GENERATIONS_PER_TTL,
     SWEPT,
@@ -54,12 +57,16 @@ from stream.ports import LogReader, LogRecord
 from stream.replay import fold
 from stream.retracing import Retraced, retrace
 from stream.settings import Settings
+from stream.topology import event_topics, lane_kind
 
 STORE_BATCH = 2_000
 
 NO_DECISION = "events without a decision that is still kept, or whose ids had come before"
 UNREADABLE_LABELS = "labels without an outcome that this configuration can't decode"
 COMMANDS_TO_GIVE_AGAIN = "commands of an earlier release, which have to be given again"
+WITHOUT_FEATURES = (
+    "events that wait for labels without the features of their entities' pasts, which begin anew"
+)
 NEVER_TAKEN = "events and labels that were removed before a worker took them"
 
 
@@ -104,11 +111,19 @@ class Recovery:
     ) -> None:
         self._settings = settings
         self._log = log
+        self._path = event_topics(settings)
+        if len(self._path) > 1 and settings.join.negative_after:
+            raise RecoveryImpossible(
+                "join.negative_after can't be recovered together with features of further "
+                "entities: which events were silent stands in the order of the re-keyed log. Set "
+                "it to 0 to recover"
+            )
         self._learner = learner
         self._reading = reading
         self.found = Recovered()
         self._outcomes = Outcomes(
-            self._input(topics.EVENTS, committed),
+            # What was taken from the events topic may not have got through the re-keyed logs.
+            self._input(topics.EVENTS, committed if len(self._path) == 1 else {}),
             self._input(topics.LABELS, committed),
             all_scores_kept=not any(
                 first for first, _ in log.ends(topics.SCORES.full_name(settings.app)).values()
@@ -150,6 +165,8 @@ class Recovery:
         self._rebuild_learner()
         waiting = self._find_waiting(now)
         await self._rebuild_pending()
+        if self._settings.features.names():
+            self.found.gone[WITHOUT_FEATURES] = self.found.n_pending
         await self._restore_claims()
         await self._write_positions(waiting)
         await self._write_version(now)
@@ -164,7 +181,10 @@ class Recovery:
         return side
 
     async def _take_over(self, store: Store, epoch: int) -> None:
-        lanes = [f"score.{partition}" for partition in self._outcomes.events.ends]
+        kinds = [lane_kind(place, len(self._path)) for place in range(len(self._path))]
+        lanes = [
+            f"{kind}.{partition}" for kind in kinds for partition in self._outcomes.events.ends
+        ]
         lanes += [f"label.{partition}" for partition in self._outcomes.labels.ends]
         lanes.append("learn.0")
         await store.start_over(lanes, epoch)
@@ -300,9 +320,17 @@ class Recovery:
             mark = outcomes.events.watermarks.get(partition)
             swept = outcomes.swept.get(partition)
             changes = {} if swept is None else {SWEPT: b"%d" % swept}
-            await self._commit(f"score.{partition}", position, changes, mark)
+            await self._commit(
+                f"{lane_kind(0, len(self._path))}.{partition}", position, changes, mark
+            )
             gaps = outcomes.events.gaps(partition, position)
             self.found.gone[NO_DECISION] += sum(end - start for start, end in gaps)
+        for place, topic in enumerate(self._path[1:], 1):
+            # What has no outcome is taken from the events topic again, and comes behind the end.
+            kind, name = lane_kind(place, len(self._path)), topic.full_name(self._settings.app)
+            for partition, (_, end) in self._log.ends(name).items():
+                mark = outcomes.events.watermarks.get(partition)
+                await self._commit(f"{kind}.{partition}", end, {}, mark)
         for partition in outcomes.labels.ends:
             position = outcomes.label_position(partition)
             mark = outcomes.labels.watermarks.get(partition)

@@ -4,9 +4,11 @@
     common      the --config option, consoles and progress bars
     config      driftline config check | reference | show
     topics      driftline topics create | list
+    topology    driftline topology
     produce     driftline produce
     tail        driftline tail
     evaluate    driftline evaluate
+    drift_truth  driftline evaluate --drift-truth
     replay      driftline replay
     control     driftline rollback | freeze | thaw | threshold | audit
     versions    driftline versions list | show | verify | export
@@ -49,6 +51,7 @@ from stream.cli import (
     retention,
     tail,
     topics,
+    topology,
     versions,
     worker,
 )
@@ -81,6 +84,7 @@ for command in (
     tail.tail,
     evaluate.evaluate,
     replay.replay,
+    topology.topology,
     reconcile.reconcile,
     clocks.clocks,
     recover.recover,

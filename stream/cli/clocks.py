@@ -11,16 +11,16 @@ from rich.table import Table
 
 from stream.cli.common import ConfigOption, JsonOption, load, notes, out, print_json, progress_bar
 from stream.cli.errors import CommandError
-from stream.cli.store import ask_store
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from models.stores.redis import RedisStore
     from stream.clocks import Follower, Reading
     from stream.kafka_log import Log
     from stream.settings import Settings
 
+THRESHOLD_MOVED = 0.01
+"""From here on every event is decided anew, which reads the topics from their beginning."""
 UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
 
 
@@ -43,7 +43,7 @@ def clocks(
     Matured metrics are of the labels that came, which may be the easy ones: the coverage says of
     how many events. The estimate needs no label: if a score is a probability, events tell by their
     scores how many of the decisions are right (CBPE). It can't see that what scores mean has
-    changed. Reads the topics of scores and examples; decides by the threshold in force.
+    changed. Reads the topics of scores and examples; decides by the threshold of the newest score.
 
     For example:
 
@@ -78,12 +78,11 @@ def clocks(
 
 
 def _follower(settings: Settings, log: Log, bar: Progress | None = None) -> Follower:
-    from stream.clocks import Clocks, Follower
+    from stream.clocks import Clocks, Follower, newest_threshold
 
     model = settings.model
-    threshold = ask_store(settings, _threshold)
     one = Clocks(
-        model.task, threshold=model.threshold if threshold is None else threshold,
+        model.task, threshold=newest_threshold(log, settings.app) or 0.0,
         rolling_n=model.rolling_n, ttl=settings.join.ttl,
     )  # fmt: skip
     tasks: dict[str, Any] = {}
@@ -102,6 +101,7 @@ def _follower(settings: Settings, log: Log, bar: Progress | None = None) -> Foll
 
 
 def _serve(settings: Settings, log: Log, port: int, pause: float) -> NoReturn:
+    from stream.clocks import newest_threshold
     from stream.http import MonitoringServer
     from stream.metrics import ClockMetrics
 
@@ -114,21 +114,10 @@ def _serve(settings: Settings, log: Log, port: int, pause: float) -> NoReturn:
     notes().print(f"serving http://{host}:{server.port}/metrics; end it with Ctrl-C")
     while True:
         time.sleep(pause)
-        threshold = ask_store(settings, _threshold)
-        if threshold not in (None, follower.clocks.threshold):
-            follower = _follower(settings, log)  # Every event is decided anew.
+        threshold = newest_threshold(log, settings.app) or 0.0
+        if abs(threshold - follower.clocks.threshold) > THRESHOLD_MOVED:
+            follower = _follower(settings, log)
         metrics.show(follower.catch_up())
-
-
-async def _threshold(store: RedisStore) -> float | None:
-    """Give the threshold that a command has set; None: the configured one."""
-    from models.checkpoint import peek
-    from models.lineage import Lineage
-
-    newest = await store.newest_version()
-    if newest is None:
-        return None
-    return Lineage(peek(await store.read_meta(newest))[0].segments).threshold
 
 
 def _print(found: Reading) -> None:

@@ -116,6 +116,51 @@ def set_(
     _give(config, "threshold", {"threshold": threshold}, why, timeout, as_json=as_json)
 
 
+@threshold_app.command(no_args_is_help=True)
+def budget(
+    config: ConfigOption = None,
+    share: Annotated[
+        float | None, typer.Option("--share", help="Of events, such as 0.005, may alert.")
+    ] = None,
+    per_hour: Annotated[
+        float | None, typer.Option("--per-hour", help="Alerts in an hour of event time.")
+    ] = None,
+    window_n: Annotated[int, typer.Option(min=100, help="Scores that it is kept over.")] = 50_000,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a budget of alerts: the threshold moves with the scores, on every worker alike.
+
+    It follows the scores of events whose labels (or own negatives) have come, and begins to move
+    after a hundredth of the window.
+
+    Example: driftline threshold budget --share 0.005 -c fraud --why "what the team can look at"
+    """
+    if (share is None) == (per_hour is None):
+        raise CommandError("give either --share or --per-hour")
+    limit = {"rule": "share", "share": share} if share else {"rule": "hourly", "per_hour": per_hour}
+    rule = {**limit, "window_n": window_n}
+    _give(config, "threshold", {"threshold": rule}, why, timeout, as_json=as_json)
+
+
+@threshold_app.command(no_args_is_help=True)
+def cost(
+    false_positive: Annotated[float, typer.Argument(help="What an alert on a negative costs.")],
+    false_negative: Annotated[float, typer.Argument(help="What a missed positive costs.")],
+    config: ConfigOption = None,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Alert where silence is expected to cost more than an alert; takes scores for probabilities.
+
+    Example: driftline threshold cost 5 95 -c fraud
+    """
+    rule = {"rule": "cost", "false_positive": false_positive, "false_negative": false_negative}
+    _give(config, "threshold", {"threshold": rule}, why, timeout, as_json=as_json)
+
+
 def audit(
     config: ConfigOption = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show the newest N.")] = 50,

@@ -60,5 +60,5 @@ async def examine_version(
             raise
         lost = checkpoint.refusal(version_id, LOST, Refusal.MISSING)
         return Verdict(version_id, None, None, lost)
-    trusted = trusted_modules(settings.model.pipeline) if load else None
+    trusted = trusted_modules(settings.model.pipeline, settings.drift.detector) if load else None
     return examine(version_id, data, blob, settings.versions.key_ring(), trusted=trusted)

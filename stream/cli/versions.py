@@ -138,7 +138,7 @@ def export(
         data,
         blob,
         settings.versions.key_ring(),
-        trusted=trusted_modules(settings.model.pipeline),
+        trusted=trusted_modules(settings.model.pipeline, settings.drift.detector),
     )
     if verdict.refusal is not None:
         raise verdict.refusal

@@ -16,10 +16,15 @@ from models.lineage import Segment
 from models.types import Example
 from stream.learners import new_learner
 from stream.messages import decode_audit
-from stream.recovery import Recovered, Recovery
-from stream.topics import TOPICS
+from stream.outcomes import RecoveryImpossible
+from stream.recovery import WITHOUT_FEATURES, Recovered, Recovery
 from tests.simulation import scenario
-from tests.simulation.oracle import check
+from tests.simulation.oracle import (
+    check,
+    every_label_accounted_for_once,
+    one_decision_an_event,
+    recovered_equals_replayed,
+)
 from tests.simulation.test_commands import check_outcomes, some_commands
 from tests.simulation.world import Faults, LogRecord, SimWorker, World
 
@@ -47,7 +52,7 @@ class WorldReader:
     def __init__(self, world: World, first: Mapping[tuple[str, int], int] = {}) -> None:
         self._records = world.log.records
         self._first = first
-        self._short = {topic.full_name("sim"): topic.name for topic in TOPICS}
+        self._short = {f"sim.{topic}": topic for topic, _ in world.log.records}
 
     def ends(self, topic: str) -> dict[int, tuple[int, int]]:
         short = self._short[topic]
@@ -238,6 +243,33 @@ CASES = (
     "frozen recovered",
     "decided after the loss",
 )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_lost_store_with_re_keyed_logs_changes_no_decision(seed: int) -> None:
+    """Entities begin anew; each event is decided once, each label learned once."""
+    rng = random.Random(seed)
+    settings = scenario.settings(windows="cards and shops", negative_after=0.0)
+    world = World(settings, seed, n_workers=2, batch=3, faults=FAULTS)
+    fed = scenario.records(rng, 30, step=10.0, shops=True)
+    feed(world, fed[:20])
+    published = {r.key: r.value for r in world.log.all("scores")}
+    committed = lose(world)
+    found = recover(world, committed, world.store)
+    assert found.gone[WITHOUT_FEATURES] == found.n_pending
+    restart(world)
+    world.run(fed[20:], seconds_a_record=0.5)
+    decisions = one_decision_an_event(world)
+    assert published.items() <= {i.encode(): body for i, body in decisions.items()}.items()
+    every_label_accounted_for_once(world)
+    recovered_equals_replayed(world)
+
+
+def test_what_was_silent_in_a_re_keyed_log_is_not_recovered() -> None:
+    """It says so before anything is dropped."""
+    world = World(scenario.settings(windows="cards and shops"), 0)
+    with pytest.raises(RecoveryImpossible, match="negative_after"):
+        recover(world, lose(world), world.store)
 
 
 def test_every_case_was_reached() -> None:
