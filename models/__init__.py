@@ -10,7 +10,8 @@ A learner's life:
    example that was appended twice is recognised (`SeenOffsets`) and skipped.
 4. While it learns it is judged by what it said at the time: `Prequential` keeps its metrics
    beside those of baselines, `DriftWatch` says when its error has changed, and which way. What is
-   done about it is a `Policy`, and as much a part of the fold as the learning.
+   done about it is a `Policy`, and as much a part of the fold as the learning. What nobody has
+   labelled yet is estimated (`clocks`).
 5. Now and then a version is cut: `encode` takes the state with its position, metrics and
    fingerprint, `seal` signs them. After a crash, `restore` verifies the newest one, the shell seeks
    to its position, and the fold goes on; the result is that of a run that never crashed, bit for
@@ -22,11 +23,11 @@ A learner's life:
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `features` of an entity's past; `transformers` and
-`pipelines`; `reliability`, `ranking` and `prequential`; `tasks`, `thresholds`, `rare`; `detectors`,
-`drift`, `movement`, which says what moved, and `data_drift`; `response`, `contest` and `policies`;
-`pickling`; `fused` and `compiled`, which are faster; `anatomy` and `reasons`; `seen` and `learner`;
-`lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes. Beside them,
-`card_precision` measures what a team would find.
+`pipelines`; `reliability`, `ranking` and `prequential`; `clocks`; `tasks`, `thresholds`, `rare`;
+`detectors`, `drift`, `movement`, which says what moved, and `data_drift`; `response`, `contest` and
+`policies`; `pickling`; `fused` and `compiled`, which are faster; `anatomy` and `reasons`; `seen`
+and `learner`; `lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes.
+Beside them, `card_precision` measures what a team would find.
 """
 
 from models.checkpoint import (

@@ -82,6 +82,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     tags        names that people give to versions
     commands    a command given, and its outcome awaited
     ledger      every event and label accounted for
+    clocks      metrics matured and estimated, and how much is labelled
     recovery    what Redis held, rebuilt from the logs
     outcomes    what came of each input, as the outputs tell: where lanes go on
     decided     published decisions with their events, as pending records

@@ -15,6 +15,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from stream.clocks import Reading
 from stream.outages import Outage
 from stream.ports import Outcome, Record
 
@@ -207,6 +208,45 @@ class WorkerMetrics:
     def clear_prequential(self) -> None:
         """Forget the prequential metrics: the learn lane went to another worker."""
         self._prequential.clear()
+
+    def exposition(self) -> bytes:
+        """Write the metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class ClockMetrics:
+    """What `driftline clocks --serve` tells Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        age = "by age: younger than so many seconds, older than the next smaller."
+        self._events = self._gauge("clock_events", f"Scored events, {age}", "younger_than")
+        self._labelled = self._gauge(
+            "clock_labelled_events", f"Those that are labelled, {age}", "younger_than"
+        )
+        self._estimate = self._gauge(
+            "clock_estimate", "Estimated metric on events that wait for labels.", "metric"
+        )
+        self._waiting = self._gauge("clock_waiting_events", "Events that the estimate is about.")
+        self._calibrated = self._gauge(
+            "clock_calibrated_labels", "Labels that say what a score means; 0: not calibrated."
+        )
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"driftline_{name}", text, labels, registry=self.registry)
+
+    def show(self, reading: Reading) -> None:
+        """Replace what the clocks said before."""
+        for gauge in (self._events, self._labelled, self._estimate):
+            gauge.clear()
+        for one in reading.coverage:
+            self._events.labels(f"{one.younger_than:g}").set(one.n)
+            self._labelled.labels(f"{one.younger_than:g}").set(one.n_labelled)
+        if reading.estimated is not None:
+            for metric, value in reading.estimated.metrics.items():
+                self._estimate.labels(metric).set(value)
+            self._waiting.set(reading.estimated.n)
+            self._calibrated.set(reading.estimated.n_calibrated)
 
     def exposition(self) -> bytes:
         """Write the metrics in Prometheus' text format."""

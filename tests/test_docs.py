@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import Counter
 
 from models.errors import Refusal
-from stream.metrics import WorkerMetrics
+from stream.metrics import ClockMetrics, WorkerMetrics
 from stream.settings import PRESETS
 from stream.topics import TOPICS
 from tests.command_lines import commands, commands_in_markdown, problem_with
@@ -35,9 +35,10 @@ def anchors(page: Path) -> set[str]:
 
 
 def metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """List the worker's metrics: type and labels by name."""
+    """List the metrics of workers and of the clocks: type and labels by name."""
     found = {}
-    for collector in WorkerMetrics().registry._collector_to_names:
+    registries = WorkerMetrics().registry, ClockMetrics().registry
+    for collector in (one for registry in registries for one in registry._collector_to_names):
         for family in collector.collect():
             suffix = "_total" if isinstance(collector, Counter) else ""
             labels = tuple(getattr(collector, "_labelnames", ()))

@@ -18,6 +18,7 @@
     erasure     driftline versions seen
     without     what `--without` names
     reconcile   driftline reconcile
+    clocks      driftline clocks
     recover     driftline recover
     dlq         driftline dlq list | show | replay
     dlq_view    how dead letters are shown
@@ -36,6 +37,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import (
+    clocks,
     config,
     control,
     demo,
@@ -85,6 +87,7 @@ for command in (
     replay.replay,
     topology.topology,
     reconcile.reconcile,
+    clocks.clocks,
     recover.recover,
     control.rollback,
     control.freeze,

@@ -85,6 +85,7 @@ def show(version: IdArgument, config: ConfigOption = None, as_json: JsonOption =
     if verdict.refusal is not None:
         out().print(str(verdict.refusal), style="red", markup=False)
     out().print(metrics_table(meta.metrics))
+    out().print("of the labels that had come; `driftline clocks` says of how many events")
 
 
 @app.command()
