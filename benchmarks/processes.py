@@ -50,19 +50,31 @@ class WorkerProcess:
     ----------
     module
         What to run: `stream`, or `benchmarks.sampled_worker` for its profile.
+    overrides
+        Settings as environment variables without the `DRIFTLINE_` prefix.
     """
 
-    def __init__(self, bootstrap: str, redis_url: str, app: str, *, module: str = "stream") -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        redis_url: str,
+        app: str,
+        *,
+        module: str = "stream",
+        partitions: int = 1,
+        **overrides: str,
+    ) -> None:
         self._port = free_port()
         self._module = module
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "DRIFTLINE_APP": app,
             "DRIFTLINE_KAFKA__BOOTSTRAP": bootstrap,
-            "DRIFTLINE_KAFKA__PARTITIONS": "1",
+            "DRIFTLINE_KAFKA__PARTITIONS": str(partitions),
             # The embedded broker lets a member join after half its session timeout.
             "DRIFTLINE_KAFKA__SESSION_TIMEOUT": "6s",
             "DRIFTLINE_REDIS__URL": redis_url,
             "DRIFTLINE_WORKER__HTTP_PORT": str(self._port),
+            **{f"DRIFTLINE_{name}": value for name, value in overrides.items()},
         }
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
@@ -73,7 +85,7 @@ class WorkerProcess:
             # The default level, info: at a quieter one Faust's spinner turns debug records on.
             [sys.executable, "-m", self._module, "worker", "-c", "elec2"],
             cwd=ROOT,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,

@@ -16,12 +16,14 @@ A learner's life:
    bit.
 6. A command may take it back to an older version, or on with another threshold. That begins a
    `Lineage`, whose segments every later version carries: what it was folded from, and what not.
-7. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
+7. A challenger is another fold of the same log. A `Duel` asks it and a copy of the champion before
+   it teaches both; the `gate` keeps what that proves, however often somebody looks.
+8. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
 `prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `learner`; `lineage`;
-`sealing`; `checkpoint`; `stores` keep what that encodes.
+`gate` and `duel`; `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (

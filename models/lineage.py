@@ -33,11 +33,19 @@ class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: tuple[str, ...] = ()
 
 
+class Fresh(msgspec.Struct, frozen=True):
+    """An untrained learner: a pipeline by name, and its seed."""
+
+    pipeline: str
+    seed: int
+
+
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the log, up to the next segment: `lineage` folds it from `start`, as `base` was.
 
     `base` names a state, which need not be stored. `command` began the segment. What `without`
     names is not learned. `threshold` is the decision threshold from here on; None: the configured.
+    With `fresh`, the first segment of a challenger that was promoted: it began with that learner.
     """
 
     lineage: int
@@ -46,6 +54,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     without: Exclusion = Exclusion()
     threshold: float | None = None
+    fresh: Fresh | None = None
 
 
 def parse_id(version_id: str) -> tuple[int, int]:
@@ -79,6 +88,11 @@ class Lineage:
         self._times = [span for s in self.segments for span in s.without.times]
         self._events = frozenset(event for s in self.segments for event in s.without.events)
         self._leaves_nothing_out = not (self._offsets or self._times or self._events)
+
+    @property
+    def exclusion(self) -> Exclusion:
+        """All that its segments leave out."""
+        return Exclusion(tuple(self._offsets), tuple(self._times), tuple(sorted(self._events)))
 
     @property
     def threshold(self) -> float | None:

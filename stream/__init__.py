@@ -33,6 +33,11 @@ The worker:
     fields      the feature names behind pending records
     learn       handler: example to model and version (knows no framework)
     control     operators' commands, decided one at a time (knows no framework)
+    rulings     what they are decided with
+    challengers  learners beside the champion, in the time that it leaves
+    challenger_states  how they are saved
+    challenge   commands about them, and the gate
+    standings   how they do, for everybody to read
     scorer      the model in force: the live learner, or the newest version
     vault       stored versions: verified, newest good first
     learners    the learner that the configuration describes; loads exported versions
@@ -46,6 +51,7 @@ The worker:
 
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
+    challenger_settings  the section about challengers
     durations   "7d" and "250ms" as seconds
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics

@@ -6,21 +6,24 @@ learner, or a replay would prove nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from models import checkpoint
 from models.drift import DriftSettings
 from models.errors import InvalidPipeline
 from models.learner import Learner
-from models.pipelines import build
+from models.lineage import Fresh, Segment
+from models.pipelines import build, trusted_modules
 from models.sealing import KeyRing
 from models.types import Example, Features, FeatureValue, Task, Truth
 from stream.settings import Settings
 
 
-def new_learner(settings: Settings, lineage: int = 1) -> Learner:
+def new_learner(settings: Settings, lineage: int = 1, fresh: Fresh | None = None) -> Learner:
     """Build a fresh learner of a lineage: nothing learned, position 0.
+
+    `fresh` names another pipeline and seed than the configured ones.
 
     Raises
     ------
@@ -28,8 +31,9 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
         When `model.pipeline` names no pipeline, or one that can't do `model.task`.
     """
     model = settings.model
+    pipeline, seed = (model.pipeline, model.seed) if fresh is None else (fresh.pipeline, fresh.seed)
     return Learner(
-        build(model.pipeline, model.task, model.seed),
+        build(pipeline, model.task, seed),
         model.task,
         threshold=model.threshold,
         drift=DriftSettings(
@@ -39,6 +43,18 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
         rolling_n=model.rolling_n,
         lineage=lineage,
     )
+
+
+def learner_before(settings: Settings, segments: Sequence[Segment]) -> Learner:
+    """Build the untrained learner that a version with these segments began as."""
+    fresh = segments[0].fresh if segments else None
+    return new_learner(settings) if fresh is None else new_learner(settings, 0, fresh)
+
+
+def trusted(settings: Settings) -> tuple[str, ...]:
+    """Name the modules that a version may name: those of the pipelines that are allowed."""
+    pipelines = (settings.model.pipeline, *settings.challengers.own_pipelines())
+    return tuple(dict.fromkeys(m for pipeline in pipelines for m in trusted_modules(pipeline)))
 
 
 def check_learner(settings: Settings) -> Learner:

@@ -28,7 +28,8 @@ def fold(
     LogIncomplete
         When an offset is missing: the state would look right and be another.
     """
-    course, position = Course(learner, segments), learner.position
+    position = learner.position
+    course = Course(learner, segments)
     for batch in batches:
         wanted = [
             (offset, value)

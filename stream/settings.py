@@ -31,6 +31,7 @@ from pydantic_settings import (
 
 from models.sealing import KeyRing
 from models.types import Task
+from stream.challenger_settings import ChallengerSettings
 from stream.durations import Duration
 from stream.section import Section, SettingsError, explain, secret
 
@@ -322,6 +323,7 @@ class Settings(BaseSettings):
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()
     worker: WorkerSettings = WorkerSettings()
+    challengers: ChallengerSettings = ChallengerSettings()
 
     @model_validator(mode="after")
     def _labels(self) -> Settings:

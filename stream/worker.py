@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 
 from models.learner import Learner
 from models.lineage import Lineage
-from models.pipelines import trusted_modules
 from models.stores.base import Store
 from stream import topics
+from stream.challenge import ChallengerCommands
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.label import LabelHandler
 from stream.lane import Lane
 from stream.learn import LearnHandler
-from stream.learners import new_learner
+from stream.learners import new_learner, trusted
 from stream.messages import SHARD_KEY, AuditRecord, encode_json
 from stream.metrics import WorkerMetrics
 from stream.ports import Clock, Handler, Logs, Message, Outbox, Outcome, Record
@@ -46,6 +47,8 @@ class Worker:
         Pauses or resumes fetching of (topic, partition).
     name
         Who this is, in the audit.
+    timer
+        Seconds, from any start: rations what challengers take.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Worker:
         metrics: WorkerMetrics | None = None,
         in_background: Background = asyncio.to_thread,
         name: str = "worker",
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.settings = settings
         self.metrics = metrics or WorkerMetrics()
@@ -71,10 +75,11 @@ class Worker:
         self._highwater = highwater
         self._pause = pause
         self._name = name
+        self._timer = timer
         self._vault = Vault(
             store,
             keys=settings.versions.key_ring(),
-            trusted=trusted_modules(settings.model.pipeline),
+            trusted=trusted(settings),
             in_background=in_background,
             tell=self._note_refusal,
         )
@@ -148,6 +153,9 @@ class Worker:
                 scored_until=self.scored_until,
             )
         assert topic == self.topic(topics.EXAMPLES), topic
+        challengers, commands = ChallengerCommands.of(
+            settings, vault=self._vault, logs=self._logs, timer=self._timer
+        )
         return "learn", LearnHandler(
             partition,
             fresh=self._fresh,
@@ -156,6 +164,8 @@ class Worker:
             versions=settings.versions,
             vault=self._vault,
             logs=self._logs,
+            challengers=challengers,
+            commands=commands,
         )
 
     def _silence(self, partition: int) -> Silence | None:

@@ -22,7 +22,10 @@ FUNCTION_LINES_MAX = 60
 ESCAPE = re.compile(r"# sim-ok: \S+")
 HANDLERS = {
     f"stream.{name}"
-    for name in ("score", "label", "learn", "lane", "control", "messages", "decoding")
+    for name in (
+        *("score", "label", "learn", "lane", "control", "messages", "decoding"),
+        *("rulings", "challengers", "challenger_states", "challenge", "standings"),
+    )
 }
 IMPURE_MODULES = {"time", "uuid", "secrets"}
 CLOCKS = {"now", "utcnow", "today"}

@@ -9,6 +9,8 @@
     evaluate    driftline evaluate
     replay      driftline replay
     control     driftline rollback | freeze | thaw | threshold | audit
+    challengers  driftline challenger add | drop | list, promote, compare
+    evidence_plot  how evidence is drawn
     versions    driftline versions list | show | verify | export
     reconcile   driftline reconcile
     recover     driftline recover
@@ -29,6 +31,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import (
+    challengers,
     config,
     control,
     demo,
@@ -62,7 +65,14 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(versions.app, name="versions")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(control.threshold_app, name="threshold")
-NEED_ARGUMENTS = (produce.produce, tail.tail, evaluate.evaluate, control.rollback)
+app.add_typer(challengers.app, name="challenger")
+NEED_ARGUMENTS = (
+    produce.produce,
+    tail.tail,
+    evaluate.evaluate,
+    control.rollback,
+    challengers.promote,
+)
 for command in (
     worker.worker,
     produce.produce,
@@ -71,6 +81,8 @@ for command in (
     replay.replay,
     reconcile.reconcile,
     recover.recover,
+    challengers.promote,
+    challengers.compare,
     control.rollback,
     control.freeze,
     control.thaw,

@@ -65,7 +65,7 @@ def rollback(
         if not replay:
             raise CommandError("--without needs --replay: it says what is not folded again")
         arguments["without"] = _exclusion(without)
-    _give(config, "rollback", arguments, why, timeout, as_json=as_json)
+    give_command(config, "rollback", arguments, why, timeout, as_json=as_json)
 
 
 def freeze(
@@ -80,7 +80,7 @@ def freeze(
 
     Example: driftline freeze -c fraud --why "labels look wrong"
     """
-    _give(config, "freeze", {}, why, timeout, as_json=as_json)
+    give_command(config, "freeze", {}, why, timeout, as_json=as_json)
 
 
 def thaw(
@@ -93,7 +93,7 @@ def thaw(
 
     Example: driftline thaw -c fraud
     """
-    _give(config, "thaw", {}, why, timeout, as_json=as_json)
+    give_command(config, "thaw", {}, why, timeout, as_json=as_json)
 
 
 @threshold_app.command("set", no_args_is_help=True)
@@ -110,7 +110,7 @@ def set_(
 
     Example: driftline threshold set 0.8 -c fraud --why "too many alerts"
     """
-    _give(config, "threshold", {"threshold": threshold}, why, timeout, as_json=as_json)
+    give_command(config, "threshold", {"threshold": threshold}, why, timeout, as_json=as_json)
 
 
 def audit(
@@ -145,7 +145,7 @@ def audit(
     out().print(table if records else "nothing has been done yet")
 
 
-def _give(
+def give_command(
     config: str | None,
     name: str,
     arguments: dict[str, Any],
@@ -154,6 +154,7 @@ def _give(
     *,
     as_json: bool,
 ) -> None:
+    """Give a command to the learn lane, and print its outcome."""
     from stream.commands import give
     from stream.durations import seconds_of
     from stream.kafka_log import open_log, open_publisher

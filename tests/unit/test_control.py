@@ -248,7 +248,7 @@ def test_a_threshold_is_in_force_until_another_one_is() -> None:
             "choose an earlier version",
         ),
         ("threshold", {"threshold": 1.5}, "bad_arguments", "1.5"),
-        ("promote", {}, "unknown_command", "freeze, rollback, thaw, threshold"),
+        ("demote", {}, "unknown_command", "freeze, promote, rollback, thaw, threshold"),
     ],
 )
 def test_what_can_not_be_done_is_refused_with_the_reason(
