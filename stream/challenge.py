@@ -25,6 +25,8 @@ from stream.standings import STANDINGS
 from stream.vault import Vault
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+CATCH_UP_EXAMPLES = 500
+"""That one folds at a time before it takes over: the lanes wait no longer than for a batch."""
 UNTRAINED = "v0-0"
 """What a challenger's first segment has as its base."""
 
@@ -154,11 +156,9 @@ class ChallengerCommands:
         challenger = self._named(asked.name)
         if challenger.failure:
             raise Refused("failed", f"{asked.name} has failed: {challenger.failure}")
-        position = champion.learner.position
-        if challenger.duel.position < position:
-            await challengers.advance(challenger, champion.learner, champion.lineage, limit)
-        if challenger.duel.position != position:
+        if not await self._is_level(challenger, champion, limit):
             return None
+        challengers.measure(challenger)
         against = self._against(challenger)
         if against and not asked.force:
             raise Refused("gate", f"{'; '.join(against)}. --force promotes it all the same")
@@ -172,12 +172,13 @@ class ChallengerCommands:
         """Promote a challenger for which the gate has opened, or propose it, as configured."""
         challengers = self._challengers
         mode, position = challengers.settings.promotion, champion.learner.position
+        if mode == "manual" or champion.frozen:
+            return None
         for challenger in challengers:
-            duel = challenger.duel
-            ready = not challenger.proposed and duel.evidence.passed_at is not None
-            if mode == "manual" or not ready or champion.frozen or duel.position != position:
+            passed = challenger.duel.evidence.passed_at is not None
+            if not passed or challenger.proposed or self._against(challenger):
                 continue
-            if self._against(challenger):
+            if mode == "automatic" and not await self._is_level(challenger, champion):
                 continue
             act_id = f"gate-{challenger.segment.lineage}-{champion.learner.lineage}-{position}"
             if mode == "automatic":
@@ -193,6 +194,17 @@ class ChallengerCommands:
             )  # fmt: skip
             return record, effect
         return None
+
+    async def _is_level(
+        self, challenger: Challenger, champion: Champion, limit: int = CATCH_UP_EXAMPLES
+    ) -> bool:
+        """Bring it to where the champion stands; False if it is not there yet."""
+        position = champion.learner.position
+        if challenger.duel.position < position:
+            # A busy champion is always some examples ahead.
+            learner, lineage = champion.learner, champion.lineage
+            await self._challengers.advance(challenger, learner, lineage, limit)
+        return challenger.duel.position == position
 
     def _mention(self, challenger: Challenger, champion: Champion, now: float) -> Effect:
         challenger.proposed = True
@@ -218,7 +230,8 @@ class ChallengerCommands:
         return Effect(detail, changes, lambda: challengers.remove(challenger), cut)
 
     def _against(self, challenger: Challenger) -> list[str]:
-        self._challengers.measure(challenger)
+        if not challenger.n_bytes:
+            self._challengers.measure(challenger)
         return self._challengers.objections(challenger)
 
     def _named(self, name: str) -> Challenger:

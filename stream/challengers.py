@@ -38,9 +38,11 @@ from stream.vault import Vault
 log = logging.getLogger(__name__)
 
 _STATE = "challenger/"
-CHUNK_EXAMPLES = 64
+CHUNK_EXAMPLES = 16
+ROUNDS_MAX = 8
 SLICE_S = 0.005
-"""Shorter than what a batch of scores takes."""
+"""About what a batch of scores takes; a slice ends after the chunk that it is over in, and after
+some rounds, so that a lane at rest looks for its own work again."""
 
 
 class Challenger:
@@ -53,6 +55,7 @@ class Challenger:
         self.n_bytes = 0
         self.fingerprint = ""
         self.saved_at: int | None = None
+        self.followed: Lineage | None = None
 
     def fail(self, why: str) -> None:
         """Stop for good; the others go on."""
@@ -168,7 +171,7 @@ class Challengers:
         began = now = self._timer()
         if now < self._rest_until:
             return
-        for _ in range(len(self._turns)):
+        for _ in range(ROUNDS_MAX * len(self._turns)):
             await self.advance(self._turns[0], champion, lineage, CHUNK_EXAMPLES)
             self._turns.rotate(-1)
             now = self._timer()
@@ -211,6 +214,9 @@ class Challengers:
 
     def _follow(self, challenger: Challenger, lineage: Lineage) -> None:
         """Take account of what commands have made of the champion since."""
+        if challenger.followed is lineage:
+            return
+        challenger.followed = lineage
         duel, segment = challenger.duel, challenger.segment
         left_out = _united(segment.without, lineage.exclusion)
         if left_out != segment.without:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from models.gate import Point
+if TYPE_CHECKING:
+    from models.gate import Point
 
 HEIGHT, WIDTH = 11, 64
 MEAN, BOUND, ZERO = "o", ".", "-"
@@ -17,6 +19,7 @@ def plot(points: Sequence[Point], *, width: int = WIDTH, height: int = HEIGHT) -
 
     Examples
     --------
+    >>> from models.gate import Point
     >>> points = [Point(n, 0.1, 0.1 - 2.0 / n, 0.1 + 2.0 / n, 0.0) for n in range(10, 110, 10)]
     >>> for line in plot(points, width=20, height=7):
     ...     print(line)

@@ -303,6 +303,24 @@ def test_the_gate_promotes_by_itself_only_if_it_may() -> None:
     assert found["manual"] == ([], logistic)
 
 
+def test_the_gate_promotes_though_the_champion_never_rests() -> None:
+    """Each batch takes it some examples ahead: the challenger is brought level first."""
+
+    async def body(world: LearnLane) -> None:
+        world.command("challenger add", name="tree", pipeline=TREE)
+        await settled(world)
+        for start in range(120, 1_220, 20):
+            world.feed(*map(example, range(start, start + 20)))
+            await world.settle(steps=1)
+        (told,) = {record.id: record for record in world.audit if record.who == "gate"}.values()
+        assert (told.outcome, told.what, told.subject) == ("applied", "promote", "tree")
+        assert world.learner.pipeline.startswith("HoeffdingTree")
+        expected = twin(world, TREE, *range(1_220))
+        assert world.learner.fingerprint() == expected.fingerprint()
+
+    run(body, promotion="automatic")
+
+
 def test_a_promotion_by_hand_asks_the_gate() -> None:
     """Guard rails object even if the evidence is there."""
 
