@@ -27,12 +27,12 @@ class Rule(NamedTuple):
 # From the innermost frame outwards, the first frame that any rule fits decides. What is not ours
 # shows under what called it; only a stack without any of OURS is sorted by LIBRARIES.
 OURS = (
-    Rule("score: River", "models/learner.py", "Learner.score_many"),
-    Rule("learn: River", "models/learner.py", "Learner._learn"),
+    Rule("score: the model", "models/learner.py", "Learner.score_many"),
+    Rule("learn: the model", "models/learner.py", "Learner._learn"),
     Rule("learn: drift", "models/drift.py"),
     Rule("learn: metrics", "models/prequential.py"),
     Rule("learn: metrics", "models/ranking.py"),
-    Rule("learn: skip redeliveries", "models/learner.py", "SeenOffsets"),
+    Rule("learn: skip redeliveries", "models/seen.py", "SeenOffsets"),
     Rule("learn: skip redeliveries", "models/learner.py", "Learner._admit"),
     Rule("learn: other", "models/learner.py"),
     Rule("learn: cut versions", "models/checkpoint.py"),
@@ -89,12 +89,14 @@ class Hotspots(NamedTuple):
     functions: dict[str, float]
 
 
-def profile_backlog(bootstrap: str, redis_url: str, app: str, n: int) -> Hotspots:
+def profile_backlog(
+    bootstrap: str, redis_url: str, app: str, n: int, pipeline: str = "logistic"
+) -> Hotspots:
     """Work off a backlog with the sampled worker."""
     module = "benchmarks.sampled_worker"
     with (
         tempfile.TemporaryDirectory(prefix="driftline-bench-") as folder,
-        WorkerProcess(bootstrap, redis_url, app, module=module) as worker,
+        WorkerProcess(bootstrap, redis_url, app, module=module, pipeline=pipeline) as worker,
     ):
         worker.await_ready()
         worker.tell("reset")

@@ -16,8 +16,8 @@ from typing import Any
 
 from models import Example, Learner, Task, build
 from models.drift import DriftWatch
-from models.learner import SeenOffsets
 from models.prequential import Prequential
+from models.seen import SeenOffsets
 
 N_ROUNDS = 5
 BATCHES = (1, 32, 512)

@@ -49,7 +49,10 @@ class WorkerProcess:
     Parameters
     ----------
     module
-        What to run: `stream`, or `benchmarks.sampled_worker` for its profile.
+        What to run: `stream`, `benchmarks.sampled_worker` for its profile, or
+        `benchmarks.river_worker` for one without compiled estimators.
+    pipeline
+        The model.
     overrides
         Settings as environment variables without the `DRIFTLINE_` prefix.
     """
@@ -61,6 +64,7 @@ class WorkerProcess:
         app: str,
         *,
         module: str = "stream",
+        pipeline: str = "logistic",
         partitions: int = 1,
         **overrides: str,
     ) -> None:
@@ -69,6 +73,7 @@ class WorkerProcess:
         self.environment = os.environ | {
             "DRIFTLINE_APP": app,
             "DRIFTLINE_KAFKA__BOOTSTRAP": bootstrap,
+            "DRIFTLINE_MODEL__PIPELINE": pipeline,
             "DRIFTLINE_KAFKA__PARTITIONS": str(partitions),
             # The embedded broker lets a member join after half its session timeout.
             "DRIFTLINE_KAFKA__SESSION_TIMEOUT": "6s",

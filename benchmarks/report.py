@@ -38,6 +38,8 @@ TITLES = {
 TARGET_OVER_FAUST = 6.0
 TARGET_OVER_BARE = 0.5
 TARGET_P99_MS = 50.0
+TARGETS_OVER_RIVER = {"adaptive-random-forest": 20.0}
+N_BOUNDS = 4
 BUCKET_MIN_US = 0.05
 
 
@@ -168,6 +170,36 @@ def print_hotspots(out: Console, spots: Hotspots) -> None:
     table.add_row("CPU in all", f"{spots.total_us:.2f}", "100 %")
     table.add_row("in it: garbage collection", f"{spots.gc_us:.2f}", _share(spots.gc_us, spots))
     out.print(table)
+
+
+def compare_estimators(
+    out: Console, pipeline: str, compiled: Result, river: Result, spots: Hotspots
+) -> dict[str, Any]:
+    """Print and give how much faster a worker is with compiled estimators, and what bounds it."""
+    ratio = compiled.rate / river.rate
+    target = TARGETS_OVER_RIVER.get(pipeline)
+    verdict = (
+        "" if target is None else f"; target at least {target:.0f}: {_verdict(ratio >= target)}"
+    )
+    out.print(
+        f"{pipeline}: [bold]{compiled.rate:,.0f}[/bold] learned/s compiled, {river.rate:,.0f} with "
+        f"River's own ({compiled.cpu_us:.0f} and {river.cpu_us:,.0f} us CPU a record): "
+        f"[bold]{ratio:.1f} x[/bold]{verdict}"
+    )
+    of_model = sum(us for name, us in spots.buckets.items() if name.endswith("the model"))
+    rest = [(name, us) for name, us in spots.buckets.items() if not name.endswith("the model")]
+    parts = [("the model", of_model), *rest[:N_BOUNDS]]
+    bounds = ", ".join(f"{name} {100 * us / spots.total_us:.0f} %" for name, us in parts)
+    out.print(f"  its time compiled: {bounds}")
+    return {
+        "pipeline": pipeline,
+        "compiled_per_s": compiled.rate,
+        "river_per_s": river.rate,
+        "ratio": ratio,
+        "compiled_cpu_us": compiled.cpu_us,
+        "river_cpu_us": river.cpu_us,
+        "profile": spots._asdict(),
+    }
 
 
 def _share(us: float, spots: Hotspots) -> str:

@@ -1,7 +1,8 @@
 """The worker against its peers: records learned per second, latency, and where the time goes.
 
     python -m benchmarks.throughput [--broker embedded|real|HOST:PORT] [--repeats N]
-                                    [--only a,b,c,d,e,latency,profile] [--json FILE] [--quick]
+                                    [--only a,b,c,d,e,latency,profile,estimators]
+                                    [--json FILE] [--quick]
 
 All in one run on one broker with the same elec2 records (DRIFTLINE_DATA names their folder), each
 contender in a process of its own, in turns: rates of a shared machine say little, ratios of
@@ -9,7 +10,8 @@ neighbours say more, CPU time per record says most.
 
 (a) the Driftline worker, (b) a plain Faust app, (c) a bare aiokafka loop, (d) Quix Streams on the
 events alone, (e) River in memory. `latency` is from event to score at half of (a)'s rate, `profile`
-the worker's CPU time per record.
+the worker's CPU time per record, `estimators` the worker with compiled estimators against the same
+with River's own, for three models, and what bounds it then.
 """
 
 from __future__ import annotations
@@ -45,8 +47,9 @@ from benchmarks.processes import (
 from stream.embedded import EmbeddedRedis
 
 CONTENDERS = ("a", "b", "c", "d", "e")
-SECTIONS = (*CONTENDERS, "latency", "profile")
+SECTIONS = (*CONTENDERS, "latency", "profile", "estimators")
 PEERS = {"b": "peer_faust", "c": "peer_bare", "d": "peer_quix", "e": "peer_river"}
+PIPELINES = ("logistic", "hoeffding-adaptive-tree", "adaptive-random-forest")
 
 T = TypeVar("T")
 
@@ -68,6 +71,15 @@ FULL = Size(long=4, short=1, warm_up_s=5.0, measure_s=20.0)
 QUICK = Size(long=1, short=1, warm_up_s=2.0, measure_s=5.0)
 
 
+class ComparedEstimators(NamedTuple):
+    """A model's worker in native code and in Python, and where the time of the first goes."""
+
+    pipeline: str
+    compiled: Result
+    river: Result
+    spots: Hotspots
+
+
 class Bench:
     """One run on one broker."""
 
@@ -84,20 +96,36 @@ class Bench:
         times = self._size.short if contender == "b" else self._size.long
         n = times * len(self._data)
         if contender == "a":
-            with EmbeddedRedis() as redis:
-                app = self._fresh_app(n)
-                with WorkerProcess(self._broker.bootstrap, redis.url, app) as worker:
-                    return time_backlog(worker, n)
+            return self.work_off("logistic", "stream", n)
         if contender == "e":
             return run_contender(PEERS[contender], Job("", "", "", "", n))
         app = self._fresh_app(n) if contender == "b" else self._shared_backlog(n)
         return run_contender(PEERS[contender], self._job(app, n))
 
-    def profile(self) -> Hotspots:
+    def work_off(self, pipeline: str, module: str, n: int) -> Result:
+        """Time a worker on a backlog of its own."""
+        app, broker = self._fresh_app(n), self._broker.bootstrap
+        with (
+            EmbeddedRedis() as redis,
+            WorkerProcess(broker, redis.url, app, module=module, pipeline=pipeline) as worker,
+        ):
+            return time_backlog(worker, n)
+
+    def compare_estimators(self, pipeline: str) -> ComparedEstimators:
+        """The worker with compiled estimators and with River's own, one after the other."""
+        # The file once: River's forest takes a millisecond an event.
+        n = self._size.short * len(self._data)
+        river = self.work_off(pipeline, "benchmarks.river_worker", n)
+        return ComparedEstimators(
+            pipeline, self.work_off(pipeline, "stream", n), river, self.profile(pipeline, n)
+        )
+
+    def profile(self, pipeline: str = "logistic", n: int | None = None) -> Hotspots:
         """Work a backlog off with the sampler on."""
-        n = self._size.long * len(self._data)
+        n = self._size.long * len(self._data) if n is None else n
+        app, broker = self._fresh_app(n), self._broker.bootstrap
         with EmbeddedRedis() as redis:
-            return profile_backlog(self._broker.bootstrap, redis.url, self._fresh_app(n), n)
+            return profile_backlog(broker, redis.url, app, n, pipeline)
 
     def latency(self, rate: float) -> LatencyResult:
         """Load a worker at this rate and time its scores."""
@@ -198,6 +226,13 @@ def run(
         spots = timed("profile of the worker", bench.profile)
         content["profile"] = spots._asdict()
         report.print_hotspots(out, spots)
+    if "estimators" in wanted:
+        content["estimators"] = [
+            report.compare_estimators(
+                out, *timed(pipeline, partial(bench.compare_estimators, pipeline))
+            )
+            for pipeline in PIPELINES
+        ]
     return content
 
 

@@ -16,14 +16,16 @@ A learner's life:
    bit.
 6. A command may take it back to an older version, or on with another threshold. That begins a
    `Lineage`, whose segments every later version carries: what it was folded from, and what not.
+   What a version has seen is its `Exposure`.
 7. A challenger is another fold of the same log. A `Duel` asks it and a copy of the champion before
    it teaches both; the `gate` keeps what that proves, however often somebody looks.
 8. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `drift`; `pickling`; `fused` and `compiled`, which are faster; `learner`; `lineage`;
-`gate` and `duel`; `sealing`; `checkpoint`; `stores` keep what that encodes.
+`prequential`; `thresholds`; `drift`; `pickling`; `fused` and `compiled`, which are faster;
+`anatomy`; `seen` and `learner`; `lineage`; `exposure`; `gate` and `duel`; `sealing`; `checkpoint`;
+`stores` keep what that encodes.
 """
 
 from models.checkpoint import (
@@ -50,11 +52,13 @@ from models.errors import (
     StoreUnavailable,
     UnknownVersion,
 )
-from models.learner import Learner, SeenOffsets
+from models.learner import Learner
 from models.lineage import Course, Exclusion, Lineage, Segment, parse_id
 from models.pipelines import build, describe, names, pipeline_hash, trusted_modules
 from models.prequential import Prequential, PrequentialValues
 from models.sealing import KeyRing
+from models.seen import SeenOffsets
+from models.thresholds import AlertsAnHour, AlertShare, ExpectedCost
 from models.types import (
     Direction,
     DriftKind,
@@ -71,6 +75,8 @@ from models.types import (
 )
 
 __all__ = [
+    "AlertShare",
+    "AlertsAnHour",
     "CheckpointConflict",
     "CheckpointCorrupt",
     "CheckpointError",
@@ -86,6 +92,7 @@ __all__ = [
     "Example",
     "Exclusion",
     "FeatureValue",
+    "ExpectedCost",
     "Features",
     "InvalidPipeline",
     "KeyRing",

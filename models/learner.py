@@ -13,17 +13,20 @@ import copy
 import hashlib
 from collections.abc import Collection, Sequence
 from operator import lt
-from typing import Any
+from typing import Any, cast
 
 from river import base
 
 from models import pickling
+from models.anatomy import Anatomy, anatomy
 from models.compiled.twins import compiled_twin, is_compiled, river_twin
 from models.drift import DriftSettings, DriftWatch
 from models.errors import CheckpointCorrupt, LearnFailed
 from models.fused import fuse
 from models.pipelines import describe, pipeline_hash, takes_weight
 from models.prequential import Prequential, PrequentialValues
+from models.seen import SeenOffsets
+from models.thresholds import Budget, BudgetKeeper, ThresholdRule, fixed_threshold
 from models.types import DriftSignal, Example, Features, LearnOutcome, Score, Task, Truth
 
 _STATE_SCHEMA = 1
@@ -38,50 +41,15 @@ _LABEL_TYPES: dict[Task, set[type]] = {
 }
 
 
-class SeenOffsets:
-    """Tell redelivered examples from new ones, exactly and in bounded memory.
-
-    An example may be appended to the log twice: its lane crashed between publishing and
-    committing. Each says where its label was read (`origin`, `offset`) and gives a `floor`: all of
-    that origin below the floor was in the log before this example was. So what is below the highest
-    floor was learned, and only offsets at or above it, those in flight, need remembering.
-
-    Examples
-    --------
-    >>> seen = SeenOffsets()
-    >>> [seen.admit("labels/0", offset, floor=3) for offset in (3, 5, 3, 2)]
-    [True, True, False, False]
-    >>> seen.admit("labels/0", 9, floor=9), seen.n_remembered
-    (True, 1)
-    """
-
-    def __init__(self) -> None:
-        self._origins: dict[str, tuple[int, set[int]]] = {}
-
-    def admit(self, origin: str, offset: int, floor: int) -> bool:
-        """Remember an example; False if it had been admitted before."""
-        known_floor, above = self._origins.get(origin, (0, None))
-        if above is None:
-            above = set()
-            self._origins[origin] = (0, above)
-        if floor > known_floor:
-            # A lane raises its floor once a batch, so this walk is paid once a batch as well.
-            above = {seen for seen in above if seen >= floor}
-            known_floor = floor
-            self._origins[origin] = (floor, above)
-        if offset < known_floor or offset in above:
-            return False
-        above.add(offset)
-        return True
-
-    @property
-    def n_remembered(self) -> int:
-        """How many offsets are held: the work in flight when the newest example was published."""
-        return sum(len(above) for _, above in self._origins.values())
-
-
 class Learner:
     """A model with its metrics, its drift watch and its place in the log.
+
+    Parameters
+    ----------
+    threshold
+        The decision threshold; of a budget, the one to begin with.
+    budget
+        Moves the threshold so that alerts keep within it.
 
     Examples
     --------
@@ -101,12 +69,16 @@ class Learner:
     True
     """
 
+    # Class attributes, for the states that were written before there was such a thing.
+    _keeper: BudgetKeeper | None = None
+
     def __init__(
         self,
         pipeline: base.Estimator,
         task: Task,
         *,
         threshold: float = 0.5,
+        budget: Budget | None = None,
         drift: DriftSettings | None = None,
         rolling_n: int = 1000,
         lineage: int = 1,
@@ -124,6 +96,8 @@ class Learner:
         self._drift = DriftWatch(drift)
         self._seen = SeenOffsets()
         self._probes: list[Features] = []
+        if budget is not None:
+            self.keep_budget(budget)
         self._get_ready()
 
     def _get_ready(self) -> None:
@@ -142,6 +116,10 @@ class Learner:
     def version_id(self) -> str:
         """The name of the present state: `v<lineage>-<position>`."""
         return f"v{self.lineage}-{self.position}"
+
+    def anatomy(self) -> Anatomy:
+        """Give the weights and sizes that the model consists of, for people to compare."""
+        return anatomy(river_twin(self._model))
 
     def score(self, features: Features) -> Score:
         """Predict for one event."""
@@ -212,16 +190,32 @@ class Learner:
         self._admit(examples, offsets)
         self.position = max(self.position, offsets[-1] + 1)
 
-    def branch(self, lineage: int, position: int, threshold: float | None) -> None:
+    def branch(self, lineage: int, position: int, threshold: ThresholdRule | None) -> None:
         """Begin a lineage with this state, going on at `position`; a threshold may come with it."""
         assert lineage > self.lineage and position >= self.position, (lineage, position)
         self.lineage, self.position = lineage, position
-        if threshold is not None:
-            self.threshold = threshold
+        if (fixed := fixed_threshold(threshold)) is not None:
+            self.threshold = fixed
+            self.keep_budget(None)
+        elif threshold is not None:
+            self.keep_budget(cast(Budget, threshold))
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget of alerts that the threshold keeps; None: the threshold does not move."""
+        return None if self._keeper is None else self._keeper.budget
+
+    def keep_budget(self, budget: Budget | None) -> None:
+        """Keep another budget from here on, or none; a new one begins with the threshold as is."""
+        if budget != self.budget:
+            self._keeper = None if budget is None else BudgetKeeper(budget)
 
     def metrics(self) -> PrequentialValues:
         """Compute the prequential metrics; see `Prequential.values`."""
-        return self._prequential.values()
+        values = self._prequential.values()
+        if self._keeper is not None:
+            values["total"]["threshold"] = self.threshold
+        return values
 
     def fingerprint(self) -> str:
         """Hash the predictions for examples kept from the log.
@@ -354,6 +348,24 @@ class Learner:
         return n + 1 if n < _N_FIRST_PROBES else 1 << n.bit_length()
 
     def _test(self, examples: list[Example], offsets: list[int]) -> list[DriftSignal]:
+        if self._keeper is None:
+            return self._test_part(examples, offsets)
+        drifts = []
+        for part in self._keeper.parts(len(examples)):
+            drifts += self._test_part(examples[part], offsets[part])
+            self._spend(self._keeper, examples[part])
+        return drifts
+
+    def _spend(self, keeper: BudgetKeeper, examples: list[Example]) -> None:
+        # What was published for events, each once: of an anomaly's two examples, the first.
+        unsupervised = self.task is Task.ANOMALY
+        scored = [e for e in examples if (e.label is None) is unsupervised and e.score is not None]
+        scores: list[Any] = [example.score for example in scored]
+        keeper.add(scores, [example.event_time for example in scored], len(examples))
+        if keeper.threshold is not None:
+            self.threshold = keeper.threshold
+
+    def _test_part(self, examples: list[Example], offsets: list[int]) -> list[DriftSignal]:
         kept = [i for i, e in enumerate(examples) if e.label is not None and e.score is not None]
         if len(kept) < len(examples):
             examples, offsets = [examples[i] for i in kept], [offsets[i] for i in kept]

@@ -17,6 +17,7 @@ import msgspec
 
 from models.errors import UnknownVersion
 from models.learner import Learner
+from models.thresholds import ThresholdRule
 from models.types import DriftSignal, Example, LearnOutcome
 
 _ID = re.compile(r"v(\d{1,9})-(\d{1,18})")
@@ -44,7 +45,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the log, up to the next segment: `lineage` folds it from `start`, as `base` was.
 
     `base` names a state, which need not be stored. `command` began the segment. What `without`
-    names is not learned. `threshold` is the decision threshold from here on; None: the configured.
+    names is not learned. `threshold` is the rule of decision from here on; None: the configured.
     With `fresh`, the first segment of a challenger that was promoted: it began with that learner.
     """
 
@@ -53,7 +54,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     command: str
     without: Exclusion = Exclusion()
-    threshold: float | None = None
+    threshold: ThresholdRule | None = None
     fresh: Fresh | None = None
 
 
@@ -95,9 +96,14 @@ class Lineage:
         return Exclusion(tuple(self._offsets), tuple(self._times), tuple(sorted(self._events)))
 
     @property
-    def threshold(self) -> float | None:
-        """The decision threshold in force; None: the configured one."""
+    def threshold(self) -> ThresholdRule | None:
+        """The rule of decision in force; None: the configured one."""
         return self.segments[-1].threshold if self.segments else None
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The versions that its segments began at: what to go back to, if one was wrong."""
+        return tuple(segment.base for segment in self.segments)
 
     def leaves_out(self, example: Example, offset: int) -> bool:
         """Say whether the example at that offset is not to be learned."""

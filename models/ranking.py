@@ -45,6 +45,28 @@ def bins_of(scores: Floats) -> Integers:
     return bins
 
 
+def lower_edge(bin_: int) -> float:
+    """Give the lowest score of a histogram bin.
+
+    Examples
+    --------
+    >>> [lower_edge(bin_) for bin_ in (0, 1985, 2048)]
+    [0.0, 0.25, 0.5]
+    >>> edges = np.array([lower_edge(bin_) for bin_ in range(N_BINS)])
+    >>> bool((bins_of(edges) == np.arange(N_BINS)).all())
+    True
+    """
+    if bin_ == 0:
+        return 0.0
+    if bin_ < _BINS_PER_SIDE:
+        bits = np.array([(bin_ + _LOWEST) << _SHIFT], dtype=np.int64)
+        return float(bits.view(np.float64)[0])
+    # The mirror of a bin's largest tail: the next bin's edge, without that edge itself.
+    side = N_BINS - bin_
+    tail = _HALF if side == _BINS_PER_SIDE else lower_edge(side)
+    return float(np.nextafter(1.0 - tail, 1.0)) if side < _BINS_PER_SIDE else tail
+
+
 def roc_auc(positives: Integers, negatives: Integers) -> float | None:
     """Return the area under the ROC curve from counts per group, in rising order of score.
 

@@ -41,7 +41,7 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     event itself is learned before its label is known. `score`, `version` and `model_position` are
     None where the event was never scored: its label brought the features. A corrected label is the
     next `revision`. `offset` and `floor` make the fold idempotent (see
-    `models.learner.SeenOffsets`); times are seconds since the epoch.
+    `models.seen.SeenOffsets`); times are seconds since the epoch.
     """
 
     event_id: str

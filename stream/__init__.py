@@ -52,6 +52,7 @@ The worker:
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
     challenger_settings  the section about challengers
+    decision_settings  its sections of what becomes of a score
     durations   "7d" and "250ms" as seconds
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics
@@ -69,6 +70,9 @@ The command line (`cli/`, a module a subject) and what it calls:
     schedule    when labels are due
     evaluation  the learner over a file, without servers
     replay      the learner over the examples log
+    genealogy   lineages: what branched from what, and which was champion when
+    differences  what changed between two versions
+    tags        names that people give to versions
     commands    a command given, and its outcome awaited
     ledger      every event and label accounted for
     recovery    what Redis held, rebuilt from the logs

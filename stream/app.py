@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from random import Random
@@ -17,6 +18,7 @@ from typing import Any, cast
 
 import faust
 import redis.asyncio
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from yarl import URL
 
@@ -45,6 +47,8 @@ EXIT_FAILED = 1
 EXIT_FENCED = 4
 EXIT_STATE_LOST = StateLost.exit_status
 METRICS_EVERY_S = 2.0
+STOP_DEADLINE_S = 20.0
+"""Below the 30 s that supervisors give by default (Kubernetes) before they kill."""
 STREAM_BUFFER_BATCHES = 4096
 """Batches that Faust may queue for an agent: never full, since agents only pass them on; what
 bounds memory is that lanes hold their partitions."""
@@ -57,11 +61,16 @@ class LaneApp(faust.App):  # type: ignore[misc]
     outbox: KafkaOutbox
     logs: KafkaLogs
     monitoring: MonitoringServer
+    end: Callable[[int], None]
 
     async def on_start(self) -> None:
         """Connect the outputs before the consumer starts."""
         await super().on_start()
-        await self.outbox.start()
+        try:
+            await self.outbox.start()
+        except KafkaError as error:
+            log.critical("Kafka went away while the worker started, which ends it: %s", error)
+            self.end(EXIT_FAILED)
 
 
 def build_app(
@@ -97,6 +106,7 @@ def build_app(
         aiokafka_config(settings.kafka), settings.app, clock.now, kafka_outage.retry
     )
     app = _faust_app(settings, datadir, outbox)
+    app.end = end
     app.logs = KafkaLogs(aiokafka_config(settings.kafka), settings.app)
     # The consumer class comes from the transport, and declaring an agent builds the consumer.
     app.transport = LaneTransport([URL(_broker_url(settings))], app)
@@ -127,13 +137,17 @@ def _redis_store(settings: Settings, outage: Outage) -> Store:
 
 def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp:
     kafka = settings.kafka
+    rebalance_timeout = max(kafka.session_timeout, 10.0)
     app = LaneApp(
         topics.group(settings.app),
         broker=_broker_url(settings),
         broker_credentials=_credentials(settings),
         broker_session_timeout=kafka.session_timeout,
         broker_heartbeat_interval=min(3.0, kafka.session_timeout / 4),
-        broker_rebalance_timeout=max(kafka.session_timeout, 10.0),
+        broker_rebalance_timeout=rebalance_timeout,
+        # What a broker that dies never answers holds its connection up for this long, 90 s in
+        # Faust. A request to join is answered when all have joined, so it can't be less than that.
+        broker_request_timeout=rebalance_timeout + 10.0,
         broker_commit_interval=1.0,
         # All that was fetched is taken: see `LaneConsumer.hold`.
         broker_max_poll_records=None,
@@ -230,6 +244,10 @@ def _connect_lifecycle(app: LaneApp, worker: Worker, outages: Sequence[Outage]) 
             lanes.ready = True  # There are more workers than lanes: it stands by.
 
     async def leaving(app: Any, *args: Any, **kwargs: Any) -> None:
+        # A server that is away must not keep a worker that is to stop.
+        last_call = threading.Timer(STOP_DEADLINE_S, app.end, (EXIT_FAILED,))
+        last_call.daemon = True
+        last_call.start()
         await lanes.close()
         await app.logs.stop()
         await app.outbox.stop()

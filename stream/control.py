@@ -21,6 +21,7 @@ from models.errors import CheckpointCorrupt, UnknownVersion
 from models.learner import Learner
 from models.lineage import Exclusion, Lineage, Segment, parse_id
 from models.stores.base import VersionStore
+from models.thresholds import ThresholdRule, describe_rule, problem_with
 from stream import topics
 from stream.messages import AuditRecord, Command, decode_command, decode_example, encode_json
 from stream.ports import Logs, Record
@@ -45,9 +46,9 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SetThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Decide as an alert from this score on."""
+    """Decide as an alert from this score on, or by a rule."""
 
-    threshold: float
+    threshold: ThresholdRule
 
 
 class NoArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,13 +195,13 @@ class Control:
                 return self._apply(command, champion, None, detail, now, frozen=False)
             case "threshold":
                 threshold = arguments_of(command, SetThreshold).threshold
-                if not 0.0 <= threshold <= 1.0:
-                    raise Refused("bad_arguments", f"a threshold of {threshold} is not in 0 to 1")
+                if (problem := problem_with(threshold, learner.task)) is not None:
+                    raise Refused("bad_arguments", problem)
                 place = learner.version_id, learner.position
                 segment = await self._segment(command, champion, *place, threshold=threshold)
                 learner.branch(segment.lineage, segment.start, threshold)
                 changed = Champion(learner, Lineage((*lineage.segments, segment)), version, frozen)
-                detail = f"scores from {threshold:g} on are alerts"
+                detail = describe_rule(threshold)
                 return self._apply(command, champion, changed, detail, now)
         known = ", ".join(sorted(["freeze", "rollback", "thaw", "threshold", *self._others.names]))
         raise Refused("unknown_command", f"{command.command!r} is none of: {known}")
@@ -238,7 +239,7 @@ class Control:
 
     async def _segment(
         self, command: Command, champion: Champion, base: str, start: int, *,
-        threshold: float | None, without: Exclusion = Exclusion(),  # noqa: B008 - immutable
+        threshold: ThresholdRule | None, without: Exclusion = Exclusion(),  # noqa: B008 - immutable
     ) -> Segment:  # fmt: skip
         return Segment(
             lineage=await self._free_lineage(champion), base=base, start=start,

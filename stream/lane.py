@@ -213,7 +213,7 @@ class Lane:
         await self._outbox.publish(outcome.messages)
         for cut in outcome.cuts:
             content = cut.version_id, cut.meta, cut.blob
-            how = cut.keep, cut.replace, cut.changes
+            how = cut.keep, cut.replace, cut.changes, cut.needed
             await self._store.cut_version(self.lease, cut.position, *content, *how)
         if outcome.durable:
             position = self.position if outcome.position is None else outcome.position

@@ -84,7 +84,10 @@ class LearnHandler:
         newest = await self._store.newest_version()
         good = await self._vault.newest_good(newest)
         if good is not None:
-            return Champion(good.learner, Lineage(good.meta.segments), good.version_id, frozen)
+            lineage = Lineage(good.meta.segments)
+            if lineage.threshold is None:
+                good.learner.keep_budget(self._fresh().budget)
+            return Champion(good.learner, lineage, good.version_id, frozen)
         if newest is not None:
             log.error("no stored version verifies: learning again from the start of the log")
         return Champion(self._fresh(), Lineage(), None, frozen)
@@ -232,6 +235,7 @@ class LearnHandler:
                 self._versions.keep,
                 replace=self._vault.has_refused(meta.id),
                 changes=changes,
+                needed=champion.lineage.bases,
             )
         )
         body = {"event": "cut", "shard": self._shard, **msgspec.to_builtins(meta)}

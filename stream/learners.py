@@ -35,7 +35,8 @@ def new_learner(settings: Settings, lineage: int = 1, fresh: Fresh | None = None
     return Learner(
         build(pipeline, model.task, seed),
         model.task,
-        threshold=model.threshold,
+        threshold=settings.decision.threshold(model.threshold),
+        budget=settings.decision.budget(),
         drift=DriftSettings(
             warning_delta=settings.drift.warning_delta,
             drift_delta=settings.drift.confirmed_delta,

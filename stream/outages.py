@@ -4,7 +4,7 @@ Why at the very call, and not by a restart: the call's lane holds what it has co
 that do not need the server go on, back-pressure stops fetching after two batches a lane, and the
 moment that the server answers all goes on where it was. Each call that is tried again may have
 happened before its answer was lost, so all of them change nothing when done twice: see
-`models.stores.base` and `SeenOffsets` in `models.learner`.
+`models.stores.base` and `models.seen`.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class Message(NamedTuple):
 class Cut(msgspec.Struct, frozen=True):
     """A version to store, with the lane's position that it was cut at; `keep` thins old ones.
 
-    `replace` is set where a version of that id is stored and does not verify. `changes` of the
-    lane's state are committed with it.
+    Of those `needed` are kept in any case. `replace` is set where a version of that id is stored
+    and does not verify. `changes` of the lane's state are committed with it.
     """
 
     version_id: str
@@ -43,6 +43,7 @@ class Cut(msgspec.Struct, frozen=True):
     keep: int
     replace: bool = False
     changes: Mapping[str, bytes | None] = NO_CHANGES
+    needed: tuple[str, ...] = ()
 
 
 class Outcome(msgspec.Struct):

@@ -25,7 +25,8 @@ from typing import Any
 
 from models import checkpoint
 from models.checkpoint import CutReason
-from models.learner import Learner, SeenOffsets
+from models.learner import Learner
+from models.seen import SeenOffsets
 from models.stores.base import (
     GENERATIONS_PER_TTL,
     SWEPT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from models.learner import Learner
+from models.thresholds import ThresholdRule, fixed_threshold
 from models.types import Features, Score
 
 
@@ -30,12 +31,17 @@ class ModelInForce:
         self._now = now
         self._staleness_max = staleness_max
         self.live: Learner | None = None
-        self.threshold: float | None = None
-        """The decision threshold that comes with the model in force; None: the configured one."""
+        self._rule: ThresholdRule | None = None
         self.live_version: str | None = None
         self._snapshot = fresh()
         self._snapshot_version = self._snapshot.version_id
         self._confirmed_at = now()
+
+    @property
+    def threshold(self) -> float | None:
+        """The decision threshold that comes with the model in force; None: the configured one."""
+        learner = self.live or self._snapshot
+        return learner.threshold if learner.budget is not None else fixed_threshold(self._rule)
 
     @property
     def version(self) -> str:
@@ -57,9 +63,9 @@ class ModelInForce:
             return self.version, self.live.position, False
         return self.version, self._snapshot.position, self.age > self._staleness_max
 
-    def go_live(self, learner: Learner, version: str, threshold: float | None) -> None:
+    def go_live(self, learner: Learner, version: str, rule: ThresholdRule | None) -> None:
         """Score with the learner that this worker's learn lane keeps."""
-        self.live, self.live_version, self.threshold = learner, version, threshold
+        self.live, self.live_version, self._rule = learner, version, rule
 
     def leave(self) -> None:
         """Keep scoring with the learner as it was when its lane went to another worker."""
@@ -68,9 +74,9 @@ class ModelInForce:
             self.live = None
             self._confirmed_at = self._now()
 
-    def replace_snapshot(self, learner: Learner, version: str, threshold: float | None) -> None:
+    def replace_snapshot(self, learner: Learner, version: str, rule: ThresholdRule | None) -> None:
         """Swap a newer version in."""
-        self._snapshot, self._snapshot_version, self.threshold = learner, version, threshold
+        self._snapshot, self._snapshot_version, self._rule = learner, version, rule
 
     def confirm(self) -> None:
         """Note that the version in force is the newest that exists."""

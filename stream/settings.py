@@ -16,22 +16,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.sealing import KeyRing
 from models.types import Task
 from stream.challenger_settings import ChallengerSettings
+from stream.decision_settings import DecisionSettings, FittingDecisionSettings
 from stream.durations import Duration
 from stream.section import Section, SettingsError, explain, secret
 
@@ -207,7 +198,10 @@ class ModelSettings(Section):
     )
     seed: int = Field(1, description="Seed of whatever is random in the pipeline.")
     threshold: float = Field(
-        0.5, ge=0, le=1, description="A score at or above it is decided as an alert."
+        0.5,
+        ge=0,
+        le=1,
+        description="A score at or above it is an alert, if decision.rule is fixed.",
     )
     rolling_n: int = Field(1000, ge=10, description="Examples in the rolling metrics.")
 
@@ -319,6 +313,7 @@ class Settings(BaseSettings):
     event: EventSettings
     label: LabelSettings = LabelSettings()
     model: ModelSettings = ModelSettings()
+    decision: FittingDecisionSettings = DecisionSettings()
     drift: DriftSettings = DriftSettings()
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()

@@ -136,7 +136,7 @@ class Worker:
                 scorer=self.model,
                 store=self._store,
                 task=settings.model.task,
-                threshold=settings.model.threshold,
+                threshold=settings.decision.threshold(settings.model.threshold),
                 ttl=settings.join.ttl,
                 silence=self._silence(partition),
             )
@@ -225,8 +225,8 @@ class Worker:
             if newest is not None and newest != self.model.version:
                 good = await self._vault.newest_good(newest, self.model.version)
                 if good is not None and self.model.live is None:
-                    threshold = Lineage(good.meta.segments).threshold
-                    self.model.replace_snapshot(good.learner, good.version_id, threshold)
+                    rule = Lineage(good.meta.segments).threshold
+                    self.model.replace_snapshot(good.learner, good.version_id, rule)
             if newest is None or newest == self.model.version:
                 self.model.confirm()
         await self._publish_audit()

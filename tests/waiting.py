@@ -15,12 +15,12 @@ def eventually(
     *,
     deadline_s: float = 10.0,
     poll_s: float = 0.05,
-    message: str = "",
+    message: str | Callable[[], str] = "",
 ) -> T:
     """Return the condition's first true value; fail if there is none before the deadline.
 
     The condition is asked at least once, and once more at the deadline. What it raises is not
-    caught: an error is no "not yet".
+    caught: an error is no "not yet". A message to call tells of how things stand at the end.
     """
     deadline = time.monotonic() + deadline_s
     while True:
@@ -28,7 +28,8 @@ def eventually(
         if value := condition():
             return value
         if is_last:
-            what = message or getattr(condition, "__name__", repr(condition))
+            told = message() if callable(message) else message
+            what = told or getattr(condition, "__name__", repr(condition))
             raise AssertionError(f"not within {deadline_s} s: {what} (last value: {value!r})")
         time.sleep(poll_s)
 

@@ -266,11 +266,13 @@ class VersionStore(Protocol):
         keep: int,
         replace: bool = False,
         changes: Mapping[str, bytes | None] = NO_CHANGES,
+        needed: Sequence[str] = (),
     ) -> None:
         """Store a version; commit the lane's position and state with it, all or nothing.
 
         A version of that id that is there already stays as it is, unless it was refused and its
-        owner says `replace`: then it is now the newest.
+        owner says `replace`: then it is now the newest. Beyond the newest `keep`, versions are
+        dropped, except those that are tagged or `needed`.
         """
         ...
 
@@ -292,6 +294,22 @@ class VersionStore(Protocol):
 
     async def read_meta(self, version_id: str) -> bytes:
         """Give the metadata alone; raises `UnknownVersion`."""
+        ...
+
+    async def tag_version(self, tag: str, version_id: str) -> None:
+        """Let a tag name a version, and no other; raises `UnknownVersion`."""
+        ...
+
+    async def untag(self, tag: str) -> bool:
+        """Take a tag away; False if there was none."""
+        ...
+
+    async def tags(self) -> dict[str, str]:
+        """Give the version of each tag, by tag."""
+        ...
+
+    async def drop_versions(self, version_ids: Sequence[str]) -> list[str]:
+        """Drop versions, but neither the newest nor a tagged one; give those dropped."""
         ...
 
 

@@ -25,11 +25,12 @@ from models.stores.base import (
     generation_of,
 )
 from models.stores.memory_claims import Claim
+from models.stores.tags import MemoryTags
 
 Attempt: TypeAlias = Callable[[], Awaitable[None]]
 
 
-class MemoryStore:
+class MemoryStore(MemoryTags):
     """What `RedisStore` does, in memory; the contract suite holds it to that."""
 
     def __init__(self, *, ttl: float) -> None:
@@ -47,6 +48,7 @@ class MemoryStore:
         self._mark_at_rest = -math.inf
         self._versions: dict[str, tuple[bytes, bytes]] = {}
         self._newest: str | None = None
+        self._tags: dict[str, str] = {}
         self._fields: dict[int, list[str]] = {}
         self._birth: bytes | None = None
 
@@ -310,9 +312,11 @@ class MemoryStore:
         keep: int,
         replace: bool = False,
         changes: Mapping[str, bytes | None] = NO_CHANGES,
+        needed: Sequence[str] = (),
     ) -> None:
         """Store a version; commit the lane's position and state with it, all or nothing."""
-        await self.prepare_cut(lease, position, version_id, meta, blob, keep, replace, changes)()
+        what = version_id, meta, blob
+        await self.prepare_cut(lease, position, *what, keep, replace, changes, needed)()
 
     def prepare_cut(
         self,
@@ -324,6 +328,7 @@ class MemoryStore:
         keep: int,
         replace: bool = False,
         changes: Mapping[str, bytes | None] = NO_CHANGES,
+        needed: Sequence[str] = (),
     ) -> Attempt:
         """Number a cut and give the attempt at it; see `prepare_commit`."""
         content = meta, blob
@@ -331,19 +336,19 @@ class MemoryStore:
 
         def cut() -> None:
             self._commit(lease.lane, position, state, None)
-            self._store_version(version_id, content, keep, replace)
+            self._store_version(version_id, content, replace)
+            kept = {*needed, *self._tags.values()}
+            for extra in list(self._versions)[:-keep]:
+                if extra not in kept:
+                    del self._versions[extra]
 
         return self._numbered(lease, cut)
 
-    def _store_version(
-        self, version_id: str, content: tuple[bytes, bytes], keep: int, replace: bool
-    ) -> None:
+    def _store_version(self, version_id: str, content: tuple[bytes, bytes], replace: bool) -> None:
         if replace:
             self._versions.pop(version_id, None)
         self._versions.setdefault(version_id, content)
         self._newest = version_id
-        for extra in list(self._versions)[:-keep]:
-            del self._versions[extra]
 
     async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
         """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""

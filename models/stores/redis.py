@@ -13,7 +13,7 @@ Keys, all in one hash slot through the `{app}` tag:
   its time, offset, generation and id; `{app}:unswept`: hash of how many hold a generation back
 - `{app}:watermark-at-rest`: the latest event time of the score lanes that are idle
 - `{app}:versions`: sorted set of version ids in order of cut; `{app}:version:<id>`: hash of meta
-  and blob; `{app}:newest`: the id to load
+  and blob; `{app}:newest`: the id to load; `{app}:tags`: hash of tag -> version id
 
 Why hashes a generation: one field costs about 60 bytes over its content, against 120 and more for
 a key with an expiry of its own, and a whole generation is unlinked in one command. Why batches go
@@ -50,6 +50,7 @@ from models.stores.base import (
     generation_of,
 )
 from models.stores.packing import claimed, pack, pack_double, settled
+from models.stores.tags import RedisTags
 
 # What Redis answers while it can't serve: full, loading, a replica, its disk full.
 _AWAY = (
@@ -75,7 +76,7 @@ async def _once(attempt: Callable[[], Awaitable[Any]]) -> Any:
     return await attempt()
 
 
-class RedisStore:
+class RedisStore(RedisTags):
     """Lanes, pending events and versions of one application in one Redis.
 
     Parameters
@@ -285,12 +286,13 @@ class RedisStore:
         keep: int,
         replace: bool = False,
         changes: Mapping[str, bytes | None] = NO_CHANGES,
+        needed: Sequence[str] = (),
     ) -> None:
         """Store a version; commit the lane's position and state with it, all or nothing."""
-        keys = [self._lane(lease.lane), *self._keys("versions", "newest", "cuts")]
+        keys = [self._lane(lease.lane), *self._keys("versions", "newest", "cuts", "tags")]
         head = [lease.epoch, self._number(lease), position, version_id, meta, blob, keep]
-        arguments = [*head, self._key("version:"), int(replace), *_state_arguments(changes)]
-        await self._fenced(lease, scripts.CUT, keys, arguments)
+        how = [self._key("version:"), int(replace), " ".join(needed)]
+        await self._fenced(lease, scripts.CUT, keys, [*head, *how, *_state_arguments(changes)])
 
     async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
         """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""

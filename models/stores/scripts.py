@@ -261,7 +261,7 @@ return n
 """
 
 # ARGV: epoch, commit, position, version id, meta, blob, versions to keep, prefix of their keys,
-# '1' to replace a version of that id, then state as in COMMIT.
+# '1' to replace a version of that id, ids not to drop with spaces between, then state as in COMMIT.
 CUT = (
     FENCE
     + _NEXT_COMMIT
@@ -274,11 +274,16 @@ if ARGV[9] == '1' or redis.call('EXISTS', key) == 0 then
   redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[4]), ARGV[4])
 end
 redis.call('SET', KEYS[3], ARGV[4])
-change_state(10)
+change_state(11)
+local kept = {}
+for id in string.gmatch(ARGV[10], '%S+') do kept[id] = true end
+for _, id in ipairs(redis.call('HVALS', KEYS[5])) do kept[id] = true end
 local extra = redis.call('ZRANGE', KEYS[2], 0, -1 - tonumber(ARGV[7]))
 for _, id in ipairs(extra) do
-  redis.call('UNLINK', ARGV[8] .. id)
-  redis.call('ZREM', KEYS[2], id)
+  if not kept[id] then
+    redis.call('UNLINK', ARGV[8] .. id)
+    redis.call('ZREM', KEYS[2], id)
+  end
 end
 return 1
 """

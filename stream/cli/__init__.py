@@ -12,6 +12,8 @@
     challengers  driftline challenger add | drop | list, promote, compare
     evidence_plot  how evidence is drawn
     versions    driftline versions list | show | verify | export
+    lineages    driftline versions tree | diff
+    retention   driftline versions tag | prune
     reconcile   driftline reconcile
     recover     driftline recover
     dlq         driftline dlq list | show | replay
@@ -37,10 +39,12 @@ from stream.cli import (
     demo,
     dlq,
     evaluate,
+    lineages,
     produce,
     reconcile,
     recover,
     replay,
+    retention,
     tail,
     topics,
     versions,
@@ -62,6 +66,8 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
+# These add their commands to the same group.
+assert lineages.app is retention.app is versions.app
 app.add_typer(versions.app, name="versions")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(control.threshold_app, name="threshold")

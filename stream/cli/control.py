@@ -29,7 +29,7 @@ threshold_app = typer.Typer(no_args_is_help=True, help="Set the decision thresho
 
 
 def rollback(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1-45312.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1-45312, or a tag.")],
     config: ConfigOption = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Fold the examples since that version again.")
@@ -60,7 +60,7 @@ def rollback(
 
       driftline rollback v1-45312 --replay --without offsets=45400..46200 -c fraud
     """
-    arguments: dict[str, Any] = {"version": version, "replay": replay}
+    arguments: dict[str, Any] = {"version": _untagged(config, version), "replay": replay}
     if without:
         if not replay:
             raise CommandError("--without needs --replay: it says what is not folded again")
@@ -113,6 +113,51 @@ def set_(
     give_command(config, "threshold", {"threshold": threshold}, why, timeout, as_json=as_json)
 
 
+@threshold_app.command(no_args_is_help=True)
+def budget(
+    config: ConfigOption = None,
+    share: Annotated[
+        float | None, typer.Option("--share", help="Of events, such as 0.005, may alert.")
+    ] = None,
+    per_hour: Annotated[
+        float | None, typer.Option("--per-hour", help="Alerts in an hour of event time.")
+    ] = None,
+    window_n: Annotated[int, typer.Option(min=100, help="Scores that it is kept over.")] = 50_000,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a budget of alerts: the threshold moves with the scores, on every worker alike.
+
+    It follows the scores of events whose labels (or own negatives) have come, and begins to move
+    after a hundredth of the window.
+
+    Example: driftline threshold budget --share 0.005 -c fraud --why "what the team can look at"
+    """
+    if (share is None) == (per_hour is None):
+        raise CommandError("give either --share or --per-hour")
+    limit = {"rule": "share", "share": share} if share else {"rule": "hourly", "per_hour": per_hour}
+    rule = {**limit, "window_n": window_n}
+    give_command(config, "threshold", {"threshold": rule}, why, timeout, as_json=as_json)
+
+
+@threshold_app.command(no_args_is_help=True)
+def cost(
+    false_positive: Annotated[float, typer.Argument(help="What an alert on a negative costs.")],
+    false_negative: Annotated[float, typer.Argument(help="What a missed positive costs.")],
+    config: ConfigOption = None,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Alert where silence is expected to cost more than an alert; takes scores for probabilities.
+
+    Example: driftline threshold cost 5 95 -c fraud
+    """
+    rule = {"rule": "cost", "false_positive": false_positive, "false_negative": false_negative}
+    give_command(config, "threshold", {"threshold": rule}, why, timeout, as_json=as_json)
+
+
 def audit(
     config: ConfigOption = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show the newest N.")] = 50,
@@ -143,6 +188,16 @@ def audit(
         table.add_row(when, record.who, record.what, record.subject, outcome,
                       record.version or "", record.why, record.detail)  # fmt: skip
     out().print(table if records else "nothing has been done yet")
+
+
+def _untagged(config: str | None, name: str) -> str:
+    """Give the version's id: the log of commands is for ever, and a tag may move."""
+    from stream.cli.store import ask_store
+    from stream.tags import LATEST, is_tag, resolve
+
+    if name != LATEST and not is_tag(name):
+        return name
+    return ask_store(load(config), lambda store: resolve(store, name))
 
 
 def give_command(

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from stream.vault import Verdict
 
 T = TypeVar("T")
-LATEST = "latest"
 
 
 def ask_store(settings: Settings, question: Callable[[RedisStore], Awaitable[T]]) -> T:
@@ -32,22 +31,17 @@ def ask_store(settings: Settings, question: Callable[[RedisStore], Awaitable[T]]
     return asyncio.run(ask())
 
 
-async def resolve_version(store: RedisStore, version_id: str) -> str:
-    """Turn `latest` into the id of the newest version.
+async def resolve_version(store: RedisStore, name: str) -> str:
+    """Turn a tag, or `latest`, into the id of a version; an id is one already.
 
     Raises
     ------
     UnknownVersion
-        When nothing has been cut yet.
+        When no version is called that.
     """
-    from models.errors import UnknownVersion
+    from stream.tags import resolve
 
-    if version_id != LATEST:
-        return version_id
-    newest = await store.newest_version()
-    if newest is None:
-        raise UnknownVersion("no version has been cut yet: a worker has to learn something first")
-    return newest
+    return await resolve(store, name)
 
 
 async def examine_version(

@@ -1,7 +1,8 @@
-"""`driftline versions`: what versions there are, whether they verify, and taking one away."""
+"""`driftline versions list | show | verify | export`: what there is, and whether it verifies."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from stream.settings import Settings
     from stream.vault import Verdict
 
-app = typer.Typer(no_args_is_help=True, help="List, show, verify and export versions of the model.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, compare, tag, verify and export versions of the model."
+)
 
 IdArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Such as v1-45312, or latest for the newest.")
+    str, typer.Argument(metavar="ID", help="Such as v1-45312, a tag, or latest for the newest.")
 ]
 
 
@@ -36,16 +39,19 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     Example: driftline versions list -c fraud
     """
     settings = load(config)
-    verdicts = ask_store(settings, lambda store: _examine_all(store, settings))
+    verdicts, tags = ask_store(settings, lambda store: _examine_tagged(store, settings))
     if as_json:
-        print_json([_report(verdict) for verdict in verdicts])
+        reports = [_report(verdict) for verdict in verdicts]
+        print_json([report | {"tags": _tags_of(report["id"], tags)} for report in reports])
         return
     table = Table(box=None)
     for title in ("version", "cut", "why", "learned", "size", "metrics, last window",
-                  "fingerprint", "verifies"):  # fmt: skip
+                  "fingerprint", "tags", "verifies"):  # fmt: skip
         table.add_column(title, justify="right" if title in ("learned", "size") else "left")
     for verdict in verdicts:
-        table.add_row(verdict.version_id, *_in_short(verdict.meta), _sentence(verdict, settings))
+        names = ", ".join(_tags_of(verdict.version_id, tags))
+        shown = *_in_short(verdict.meta), names, _sentence(verdict, settings)
+        table.add_row(verdict.version_id, *shown)
     out().print(table if verdicts else "no version has been cut yet")
 
 
@@ -56,17 +62,20 @@ def show(version: IdArgument, config: ConfigOption = None, as_json: JsonOption =
     Example: driftline versions show latest -c fraud
     """
     settings = load(config)
-    verdict = ask_store(settings, lambda store: _examine(store, settings, version))
+    verdict, tags = ask_store(settings, lambda store: _examine(store, settings, version))
     meta = verdict.meta
     if meta is None:
         raise verdict.refusal or AssertionError("neither metadata nor a reason")
     if as_json:
-        print_json(_report(verdict))
+        print_json(_report(verdict) | {"tags": tags})
         return
     table = Table(show_header=False, box=None)
     for name in ("id", "parent", "position", "n_learned", "reason", "task", "pipeline"):
         table.add_row(name, str(getattr(meta, name)))
-    table.add_row("cut", _when(meta.cut_time))
+    table.add_row("tags", ", ".join(tags))
+    for segment in meta.segments:
+        table.add_row(f"began v{segment.lineage}", f"at {segment.base}, on from {segment.start:,}")
+    table.add_row("cut", when(meta.cut_time))
     for name in ("pipeline_hash", "fingerprint", "sha256", "n_bytes"):
         table.add_row(name, str(getattr(meta, name)))
     libraries = ", ".join(f"{name} {release}" for name, release in meta.libraries.items())
@@ -161,8 +170,22 @@ async def _read(store: RedisStore, version: str) -> tuple[str, bytes, bytes]:
     return version_id, *await store.read_version(version_id)
 
 
-async def _examine(store: RedisStore, settings: Settings, version: str) -> Verdict:
-    return await examine_version(store, settings, await resolve_version(store, version))
+async def _examine(
+    store: RedisStore, settings: Settings, version: str
+) -> tuple[Verdict, list[str]]:
+    version_id = await resolve_version(store, version)
+    verdict = await examine_version(store, settings, version_id)
+    return verdict, _tags_of(version_id, await store.tags())
+
+
+async def _examine_tagged(
+    store: RedisStore, settings: Settings
+) -> tuple[list[Verdict], dict[str, str]]:
+    return await _examine_all(store, settings), await store.tags()
+
+
+def _tags_of(version_id: str, tags: Mapping[str, str]) -> list[str]:
+    return [tag for tag, tagged in tags.items() if tagged == version_id]
 
 
 async def _examine_all(
@@ -195,7 +218,8 @@ def _sentence(verdict: Verdict, settings: Settings) -> str:
     return f"signed by {verdict.key}{unchecked}"
 
 
-def _when(seconds: float) -> str:
+def when(seconds: float) -> str:
+    """Write a time for people."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -205,7 +229,7 @@ def _in_short(meta: VersionMeta | None) -> tuple[str, ...]:
     rolling = meta.metrics.get("rolling", {})
     shown = ("accuracy", "roc_auc", "pr_auc", "macro_f1", "mae", "r2")
     return (
-        _when(meta.cut_time),
+        when(meta.cut_time),
         str(meta.reason),
         f"{meta.n_learned:,}",
         f"{meta.n_bytes / 1024:,.0f} kB",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -72,7 +73,11 @@ def worker(
     if birth is None:
         _be_born(settings)
     with tempfile.TemporaryDirectory(prefix="driftline-faust-") as datadir:
-        _run(settings, datadir, level)
+        status = _run(settings, datadir, level)
+    # Faust's fetching thread waits for a broker that is away, and Python would wait for the thread,
+    # which joins the group again one day: a member with partitions that nobody works on.
+    logging.shutdown()
+    os._exit(status)
 
 
 def warn_if_unsigned(settings: Settings) -> None:
@@ -102,7 +107,7 @@ def _be_born(settings: Settings) -> None:
     ask_store(settings, lambda store: store.bear(birth_record()))
 
 
-def _run(settings: Settings, datadir: str, level: int) -> None:
+def _run(settings: Settings, datadir: str, level: int) -> int:
     import uvloop
 
     from stream.app import build_app
@@ -122,7 +127,10 @@ def _run(settings: Settings, datadir: str, level: int) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # Faust sets the root logger to DEBUG, for its spinner, where it is to log warnings only.
     runner = app.Worker(loglevel=logging.INFO, redirect_stdouts=False, quiet=True)
-    sys.exit(runner.execute_from_commandline())
+    try:
+        runner.execute_from_commandline()
+    except SystemExit as ended:
+        return int(ended.code or 0)
 
 
 def _calm_the_collector() -> None:

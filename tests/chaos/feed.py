@@ -171,10 +171,10 @@ class Feeder(threading.Thread):
         self.n_sent += 1
 
     def stop(self) -> None:
-        """Stop, once what was sent is acknowledged."""
+        """Stop, once what was sent is acknowledged, or given up after the producer's 120 s."""
         self._stopped.set()
         self.join(150.0)
-        self._producer.flush(timeout=120.0)
+        self._producer.flush(timeout=180.0)
 
     def finish(self, partitions: int) -> None:
         """Send the last events."""

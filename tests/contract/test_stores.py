@@ -543,6 +543,39 @@ def test_versions_are_immutable_and_the_oldest_are_dropped(run: Any) -> None:
     run(body)
 
 
+async def cut(store: Store, lane: Lease, *places: int, keep: int, **how: Any) -> None:
+    for n in places:
+        await store.cut_version(lane, n, f"v1-{n}", b"m%d" % n, b"b%d" % n, keep, **how)
+
+
+def test_a_tag_keeps_its_version(run: Any) -> None:
+    """From retention and from being dropped, until it names another; so does a lineage's need."""
+
+    async def body(store: Store) -> None:
+        lane = await store.acquire("learn.0")
+        await cut(store, lane, 10, 20, 30, keep=5)
+        assert await store.tags() == {}
+        await store.tag_version("good", "v1-10")
+        await store.tag_version("also good", "v1-10")
+        await store.tag_version("before", "v1-20")
+        await cut(store, lane, 40, 50, 60, keep=2, needed=("v1-30", "v1-3"))
+        assert await store.version_ids() == ["v1-60", "v1-50", "v1-30", "v1-20", "v1-10"]
+        with pytest.raises(UnknownVersion, match="v1-60, v1-50"):
+            await store.tag_version("good", "v1-40")
+        await store.tag_version("good", "v1-50")
+        assert await store.tags() == {"also good": "v1-10", "before": "v1-20", "good": "v1-50"}
+        assert [await store.untag("before") for _ in range(2)] == [True, False]
+        dropped = await store.drop_versions(["v1-20", "v1-10", "v1-50", "v1-60", "v1-9", "v1-30"])
+        assert dropped == ["v1-20", "v1-30"]
+        assert await store.version_ids() == ["v1-60", "v1-50", "v1-10"]
+        with pytest.raises(UnknownVersion):
+            await store.read_version("v1-20")
+        await store.start_over(["learn.0"], 1)
+        assert await store.tags() == {"also good": "v1-10", "good": "v1-50"}
+
+    run(body)
+
+
 def test_state_goes_with_a_cut(run: Any) -> None:
     """Set, and deleted; nothing of it is written by an owner that is fenced."""
 

@@ -159,13 +159,16 @@ class Worker:
         return self._log.read_text(errors="replace")
 
     def wait_ready(self) -> None:
-        """Wait for /readyz; a worker that ends meanwhile fails with its log."""
+        """Wait for /readyz; a worker that ends meanwhile, or never is, fails with its log."""
 
         def ready() -> bool:
             assert self.process.poll() is None, self.log[-4000:]
             return self.get("/readyz")[0] == 200
 
-        eventually(ready, deadline_s=READY_S, poll_s=0.2)
+        eventually(ready, deadline_s=READY_S, poll_s=0.2, message=self._describe)
+
+    def _describe(self) -> str:
+        return f"ready; it says {self.get('/readyz')}\n{self.log[-4000:]}"
 
     def get(self, path: str) -> tuple[int, str]:
         """Get a page of the worker's HTTP server; (0, "") while it does not answer."""

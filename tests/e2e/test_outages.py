@@ -118,7 +118,7 @@ def test_a_worker_waits_for_redis(
             assert "Redis is away" in worker.get("/readyz")[1]
             pause(1.0)
             mend()
-            eventually(lambda: is_ready(worker), deadline_s=20.0)
+            worker.wait_ready()
         assert producer.wait(timeout=120) == 0
         check_nothing_was_lost(cluster, worker)
     finally:
@@ -142,9 +142,32 @@ def test_a_worker_waits_for_kafka(
         eventually(lambda: worker.value("scores_total") > 200, deadline_s=60.0)
         restarted = run_kafka("restart", "--kill", "--name", name)
         assert restarted.returncode == 0, restarted.stderr
-        eventually(lambda: is_ready(worker), deadline_s=60.0)
+        worker.wait_ready()
         assert producer.wait(timeout=120) == 0
         check_nothing_was_lost(cluster, worker)
+    finally:
+        cluster.close()
+        run_kafka("down", "--name", name)
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_a_worker_that_stops_while_kafka_is_away_ends(
+    redis_url: str, tmp_path: Path, data_file: Callable[[str], Path]
+) -> None:
+    """Or it would be a member of the group again, with partitions that nobody works on."""
+    elec2 = data_file("elec2.csv.gz")
+    name = f"gone-{free_port()}"
+    started = run_kafka("up", "--name", name)
+    assert started.returncode == 0, started.stderr
+    cluster = Cluster(tmp_path, started.stdout.strip(), redis_url, "elec2", KAFKA__PARTITIONS="2")
+    try:
+        worker = cluster.start_worker()
+        produce(cluster, elec2)
+        eventually(lambda: worker.value("scores_total") > 200, deadline_s=60.0)
+        run_kafka("down", "--name", name)
+        eventually(lambda: not is_ready(worker), deadline_s=20.0)
+        worker.stop()
     finally:
         cluster.close()
         run_kafka("down", "--name", name)

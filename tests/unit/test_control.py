@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from models import checkpoint
@@ -13,6 +14,7 @@ from models.errors import CheckpointConflict
 from models.learner import Learner
 from models.types import Example
 from stream.control import SLICE_EXAMPLES
+from stream.decision_settings import DecisionSettings
 from stream.learners import new_learner
 from stream.messages import decode_example
 from stream.settings import Settings
@@ -229,6 +231,61 @@ def test_a_threshold_is_in_force_until_another_one_is() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rule", "detail"),
+    [
+        ({"rule": "share", "share": 0.25, "window_n": 100}, "at most 25 %"),
+        ({"rule": "cost", "false_positive": 1, "false_negative": 3}, "from 0.25 on"),
+    ],
+)
+def test_a_rule_of_decision_is_audited_and_travels_in_versions(
+    rule: dict[str, Any], detail: str
+) -> None:
+    """A budget moves the threshold from there on; restarts and rebuilds move it alike."""
+
+    async def body(world: LearnLane) -> None:
+        world.command("threshold", threshold=rule)
+        await world.settle()
+        assert (world.audit[-1].outcome, world.audit[-1].version) == ("applied", "v2-30")
+        assert detail in world.audit[-1].detail
+        world.feed(*map(example, range(30, 55)))
+        await world.settle()
+        await world.start()
+        assert world.in_force.threshold == world.learner.threshold
+        world.feed(*map(example, range(55, 70)))
+        await world.settle()
+        meta, _ = checkpoint.peek(await world.store.read_meta("v2-70"))
+        rebuilt = await world.rebuilt("v2-70")
+        assert msgspec.to_builtins(meta.segments[-1].threshold).items() >= rule.items()
+        assert (rebuilt.metrics(), rebuilt.threshold) == (meta.metrics, world.in_force.threshold)
+        # All scores are 0.5: the threshold is above that bin.
+        assert world.in_force.threshold == (0.25 if rule["rule"] == "cost" else 0.5078125000000001)
+        world.command("threshold", threshold=0.75)
+        await world.settle()
+        assert (world.in_force.threshold, world.learner.budget) == (0.75, None)
+
+    run(body)
+
+
+def test_a_configured_budget_is_in_force_after_a_restart_and_gives_way_to_commands() -> None:
+    """It is part of the learner from the first example that comes after."""
+
+    async def body(world: LearnLane) -> None:
+        world.settings = SETTINGS.model_copy(
+            update={"decision": DecisionSettings(rule="share", alert_share=0.25, window_n=100)}
+        )
+        await world.start()
+        world.feed(*map(example, range(30, 40)))
+        await world.settle()
+        assert world.in_force.threshold == world.learner.threshold == 0.5078125000000001
+        world.command("threshold", threshold=0.75)
+        await world.settle()
+        await world.start()
+        assert (world.in_force.threshold, world.learner.budget) == (0.75, None)
+
+    run(body)
+
+
+@pytest.mark.parametrize(
     ("name", "arguments", "reason", "detail"),
     [
         ("rollback", {"version": "v1-5"}, "unknown_version", "there are: v1-30, v1-20, v1-10"),
@@ -248,6 +305,7 @@ def test_a_threshold_is_in_force_until_another_one_is() -> None:
             "choose an earlier version",
         ),
         ("threshold", {"threshold": 1.5}, "bad_arguments", "1.5"),
+        ("threshold", {"threshold": {"rule": "share", "share": 2}}, "bad_arguments", "share"),
         ("demote", {}, "unknown_command", "freeze, promote, rollback, thaw, threshold"),
     ],
 )
