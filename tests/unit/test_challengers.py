@@ -475,6 +475,23 @@ def test_what_can_not_be_done_is_refused_with_the_reason(
     run(body)
 
 
+def test_a_pipeline_that_was_written_to_redis_is_not_run() -> None:
+    """What is read there is as little trusted as a command."""
+
+    async def body(world: LearnLane) -> None:
+        world.command("challenger add", name="tree", pipeline=TREE)
+        await settled(world)
+        entry = world.store._states["learn.0"][STANDINGS]
+        forged = entry.replace(TREE.encode(), b"tests.learn_lane:at_once")
+        world.store._states["learn.0"][STANDINGS] = forged
+        assert forged != entry
+        await world.start()
+        assert list(world.challengers) == []
+        await learn(world, 10)
+
+    run(body)
+
+
 def test_there_is_a_limit() -> None:
     """Each costs memory and time."""
 
