@@ -1,12 +1,12 @@
 """Compiled estimators against River's own, in one run: speed, quality, dumps, memory, tails.
 
 Run: DRIFTLINE_DATA=... python -m benchmarks.estimators [--models logistic] [--streams agrawal]
-[--events 10000] [--memory] [--png estimators.png]
+[--events 10000] [--memory] [--moa] [--png estimators.png]
 
 Every figure of a line is test-then-train: predict, then learn. Speeds are CPU time, the best of a
 few rounds; River and ours take turns, so that a busy machine slows both. "batches" are arrays where
 the stream is all numbers, and dicts where it is not. A cold call comes after a millisecond of other
-work, as in a worker that does other things between two events.
+work, as in a worker that does other things between two events. `--moa` adds MOA on the same rows.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from river import forest, linear_model, naive_bayes, preprocessing, tree
+from river import anomaly, ensemble, forest, linear_model, naive_bayes, preprocessing, tree
 
+from benchmarks import peer_moa
 from benchmarks.estimator_streams import STREAMS, Stream
 from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
+from models.compiled.bagging import ADWINBaggingClassifier, LeveragingBaggingClassifier
 from models.compiled.forest import ARFClassifier
+from models.compiled.half_space import HalfSpaceTrees
 from models.compiled.logistic import ScaledLogisticRegression
 from models.compiled.naive_bayes import GaussianNB
 from models.compiled.trees import HoeffdingTreeClassifier
@@ -49,6 +52,26 @@ class Contender:
     takes_text: bool = True
     # River's forests take a millisecond an event: fewer events, or a run takes minutes.
     share_of_events: float = 1.0
+
+
+class Scores:
+    """Anomaly scores, said and learned through the calls of a classifier."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def predict_proba_one(self, x: dict[Any, Any]) -> dict[bool, float]:
+        return {True: self._model.score_one(x)}
+
+    def learn_one(self, x: dict[Any, Any], y: bool) -> None:
+        self._model.learn_one(x)
+
+    def dump(self) -> bytes:
+        dump: bytes = self._model.dump()
+        return dump
+
+    def test_then_train_many(self, rows: Any, y: Any, names: Any) -> Any:
+        return self._model.test_then_train_many(rows, names=names)
 
 
 MODELS = [
@@ -74,6 +97,24 @@ MODELS = [
         lambda: forest.ARFClassifier(n_models=10, seed=7),
         lambda: ARFClassifier(n_models=10, seed=7),
         share_of_events=0.3,
+    ),
+    Contender(
+        "adwin-bagging",
+        lambda: ensemble.ADWINBaggingClassifier(tree.HoeffdingTreeClassifier(), seed=7),
+        lambda: ADWINBaggingClassifier(HoeffdingTreeClassifier(), seed=7),
+        share_of_events=0.3,
+    ),
+    Contender(
+        "leveraging-bagging",
+        lambda: ensemble.LeveragingBaggingClassifier(tree.HoeffdingTreeClassifier(), seed=7),
+        lambda: LeveragingBaggingClassifier(HoeffdingTreeClassifier(), seed=7),
+        share_of_events=0.2,
+    ),
+    Contender(
+        "half-space-trees",
+        lambda: Scores(anomaly.HalfSpaceTrees(seed=7)),
+        lambda: Scores(HalfSpaceTrees(seed=7)),
+        takes_text=False,
     ),
 ]
 
@@ -110,6 +151,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--streams", nargs="+", choices=streams, default=streams)
     parser.add_argument("--events", type=int, default=10_000, help="of each stream")
     parser.add_argument("--memory", action="store_true", help="also RSS at 10k and 100k events")
+    parser.add_argument("--moa", action="store_true", help="also MOA; needs a JDK and Maven")
     parser.add_argument("--png", type=Path, help="draw the speeds into this file (matplotlib)")
     return parser.parse_args()
 
@@ -145,7 +187,21 @@ def measure(contender: Contender, stream: Stream, options: argparse.Namespace) -
     ]
     if options.memory:
         figures.lines += _memory(contender, stream)
+    if options.moa and contender.name in peer_moa.LEARNERS:
+        figures.lines += _moa(contender, rows, speeds)
     return figures
+
+
+def _moa(contender: Contender, rows: list[Any], speeds: dict[str, float]) -> Iterator[str]:
+    if not peer_moa.is_available():
+        yield "  MOA is left out: there is no JDK, or no Maven"
+        return
+    found = peer_moa.measure(contender.name, rows)
+    yield (
+        f"  MOA               {found.warm:>12,.0f} events/s warm, {found.cold:,.0f} at first; "
+        f"accuracy {found.accuracy:.4f}; ours is {speeds['one by one'] / found.warm:.1f} x one by "
+        f"one, {speeds['batches of 256'] / found.warm:.1f} x in 256s"
+    )
 
 
 def _one_by_one(factory: Callable[[], Any], rows: list[Any]) -> tuple[float, list[float], Any]:

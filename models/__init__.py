@@ -9,7 +9,8 @@ A learner's life:
    `Example`, appended to the log; `Learner.absorb` folds batches of that log into the state. An
    example that was appended twice is recognised (`SeenOffsets`) and skipped.
 4. While it learns it is judged by what it said at the time: `Prequential` keeps its metrics
-   beside those of baselines, `DriftWatch` says when its error has changed, and which way.
+   beside those of baselines, `DriftWatch` says when its error has changed, and which way. What is
+   done about it is a `Policy`, and as much a part of the fold as the learning.
 5. Now and then a version is cut: `encode` takes the state with its position, metrics and
    fingerprint, `seal` signs them. After a crash, `restore` verifies the newest one, the shell seeks
    to its position, and the fold goes on; the result is that of a run that never crashed, bit for
@@ -22,10 +23,11 @@ A learner's life:
 8. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
    over its `Course` through the log. Equal fingerprints prove it.
 
-Modules, from the ground up: `types`, `errors`; `transformers` and `pipelines`; `ranking` and
-`prequential`; `thresholds`; `drift`; `pickling`; `fused` and `compiled`, which are faster;
-`anatomy`; `seen` and `learner`; `lineage`; `exposure`; `gate` and `duel`; `sealing`; `checkpoint`;
-`stores` keep what that encodes.
+Modules, from the ground up: `types`, `errors`; `features` of an entity's past; `transformers` and
+`pipelines`; `ranking` and `prequential`; `thresholds`; `detectors`, `drift`, `movement`, which says
+what moved, and `data_drift`; `response`, `contest` and `policies`; `pickling`; `fused` and
+`compiled`, which are faster; `losses`; `anatomy` and `reasons`; `seen` and `learner`; `lineage`;
+`exposure`; `gate` and `duel`; `sealing`; `checkpoint`; `stores` keep what that encodes.
 """
 
 from models.checkpoint import (
@@ -56,6 +58,7 @@ from models.learner import Learner
 from models.lineage import Course, Exclusion, Lineage, Segment, parse_id
 from models.pipelines import build, describe, names, pipeline_hash, trusted_modules
 from models.prequential import Prequential, PrequentialValues
+from models.response import Policy, ResponseSettings
 from models.sealing import KeyRing
 from models.seen import SeenOffsets
 from models.thresholds import AlertsAnHour, AlertShare, ExpectedCost
@@ -69,6 +72,8 @@ from models.types import (
     FeatureValue,
     LearnOutcome,
     MetricValues,
+    Movement,
+    PolicyStep,
     Score,
     Task,
     Truth,
@@ -101,9 +106,13 @@ __all__ = [
     "Learner",
     "Lineage",
     "MetricValues",
+    "Movement",
+    "Policy",
+    "PolicyStep",
     "Prequential",
     "PrequentialValues",
     "Refusal",
+    "ResponseSettings",
     "Score",
     "SeenOffsets",
     "Segment",

@@ -1,58 +1,66 @@
-"""Concept drift: whether the prequential error changed, which way, and how surely.
+"""Concept drift: whether the prequential error changed, which way, since when, and how surely.
 
-Why two detectors: ADWIN has one threshold and no notion of a warning, so a jumpy one warns (time
-to prepare a challenger) and a strict one confirms (time to act), as in River's adaptive random
-forest. Why a direction: ADWIN reports any change, and a model that got better must not be
-replaced for it. Drift is evidence, not a verdict: nothing is reset or retrained here but the
-detectors themselves.
+Why two detectors: a jumpy one warns (time to prepare a challenger) and a strict one confirms (time
+to act), as in River's adaptive random forest; each has a budget of false alarms. Why a direction:
+detectors report any change, and a model that got better must not be replaced for it. Drift is
+evidence, not a verdict: nothing is reset or retrained here but the detectors themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
-from river import drift
 
+from models.detectors import Detector, likeliest_change
 from models.types import Direction, DriftKind, DriftLevel, DriftSignal
+
+_N_RECENT = 4096
 
 
 class DriftSettings(msgspec.Struct, frozen=True):
     """How easily the watch is alarmed.
 
-    Each delta bounds the chance that ADWIN, at one of its checks, sees a change where there is
-    none; the smaller, the surer and the later. The defaults are those of River's adaptive
-    random forest.
+    On a stream that does not change there is one false confirmation in `confirmed_every` examples,
+    and one false warning in `warning_every`. `detector` is a name in `models.detectors.CALIBRATED`,
+    or `module:Class`, made with `options`, which knows no budget.
     """
 
-    warning_delta: float = 0.01
-    drift_delta: float = 0.001
+    detector: str = "adwin"
+    confirmed_every: int = 100_000
+    warning_every: int = 10_000
+    options: dict[str, Any] = {}
 
 
 class DriftWatch:
     """Tell drift warnings from confirmed drift in a stream of prequential errors.
 
-    Errors are 0 or 1 for decisions. Magnitudes work as well (ADWIN's bound adapts to their
-    variance), best when they are of the order of one.
+    Errors are 0 or 1 for decisions, which is what budgets are calibrated on. Magnitudes work as
+    well (ADWIN's bound adapts to their variance), best when they are of the order of one.
 
     Examples
     --------
     >>> import random
     >>> rng = random.Random(7)
-    >>> watch = DriftWatch(DriftSettings(warning_delta=0.01, drift_delta=0.001))
+    >>> watch = DriftWatch()
     >>> for i in range(2_000):
     ...     error = rng.random() < (0.1 if i < 1_000 else 0.4)
     ...     if signal := watch.observe(error, position=i, event_time=0.0):
-    ...         print(i, signal.level, signal.direction)
-    1055 warning worsened
-    1087 confirmed worsened
+    ...         print(i, signal.level, signal.direction, "since", signal.since)
+    1055 confirmed worsened since 988
+    1375 warning improved since 1327
     """
 
     def __init__(self, settings: DriftSettings | None = None, what: str = "error") -> None:
         self.settings = settings or DriftSettings()
         self.what = what
-        self._warning = _Window(self.settings.warning_delta)
-        self._drift = _Window(self.settings.drift_delta)
+        name, options = self.settings.detector, self.settings.options
+        self._warning = Detector(name, self.settings.warning_every, options, warns=True)
+        self._drift = Detector(name, self.settings.confirmed_every, options)
+        self._errors: deque[float] = deque(maxlen=_N_RECENT)
+        self._positions: deque[int] = deque(maxlen=_N_RECENT)
 
     def observe(self, error: float, position: int, event_time: float) -> DriftSignal | None:
         """Absorb one error; at most one signal, and a confirmation outranks a warning."""
@@ -65,85 +73,54 @@ class DriftWatch:
         """Absorb errors in order; the signals are those of one call for each error.
 
         1. Both detectors see every error.
-        2. A confirmation resets both: the old evidence has been used.
+        2. A confirmation resets both, and all that was seen is forgotten: the evidence has been
+           used.
         3. A warning resets the detector that warned, so a drift may warn more than once.
         """
         signals = []
         start = 0
         while start < len(errors):
-            tripped = self._run_to_detection(errors, start)
-            if tripped is None:
-                break
-            at, window, level = tripped
-            before, after = window.means()
-            signals.append(
-                DriftSignal(
-                    kind=DriftKind.CONCEPT,
-                    what=self.what,
-                    level=level,
-                    direction=Direction.WORSENED if after > before else Direction.IMPROVED,
-                    before=before,
-                    after=after,
-                    position=positions[at],
-                    event_time=event_times[at],
-                )
-            )
-            window.reset()
+            at, level = self._run_to_detection(errors, start)
+            self._errors.extend(errors[start : at + 1])
+            self._positions.extend(positions[start : at + 1])
+            if level is not None and len(self._errors) > 1:
+                signals.append(self._signal(level, event_times[at]))
             if level is DriftLevel.CONFIRMED:
+                self._drift.reset()
+            if level is not None:
                 self._warning.reset()
             start = at + 1
         return signals
 
     def _run_to_detection(
         self, errors: Sequence[float], start: int
-    ) -> tuple[int, _Window, DriftLevel] | None:
-        # The hot loop, in local names. Sums are kept in event order, never by `sum` of a batch,
-        # so that the batching cannot change a bit of them.
-        warning, confirmed = self._warning, self._drift
-        warn, confirm = warning.update, confirmed.update
-        total_warning, total_confirmed = warning.total, confirmed.total
-        tripped = None
+    ) -> tuple[int, DriftLevel | None]:
+        # The hot loop, in local names.
+        warn, confirm = self._warning.update, self._drift.update
         at = start - 1
         for at in range(start, len(errors)):
             error = errors[at]
-            total_warning += error
-            total_confirmed += error
             warns = warn(error)
             if confirm(error):
-                tripped = (at, confirmed, DriftLevel.CONFIRMED)
-                break
+                return at, DriftLevel.CONFIRMED
             if warns:
-                tripped = (at, warning, DriftLevel.WARNING)
-                break
-        warning.absorb(at + 1 - start, total_warning)
-        confirmed.absorb(at + 1 - start, total_confirmed)
-        return tripped
+                return at, DriftLevel.WARNING
+        return at, None
 
-
-class _Window:
-    # River's ADWIN with the count and the sum since its last reset. ADWIN forgets what it cut off;
-    # with these the mean before the cut can still be told.
-    def __init__(self, delta: float) -> None:
-        self.delta = delta
-        self.reset()
-
-    def reset(self) -> None:
-        self.adwin = drift.ADWIN(delta=self.delta)  # type: ignore[no-untyped-call]
-        self.n = 0
-        self.total = 0.0
-
-    @property
-    def update(self) -> Callable[[float], bool]:
-        # The native window inside: `ADWIN.update` only adds the reset after a detection, which is
-        # ours here, at three times the cost. A test holds the two together.
-        update: Callable[[float], bool] = self.adwin._helper.update
-        return update
-
-    def absorb(self, n: int, total: float) -> None:
-        self.n += n
-        self.total = total
-
-    def means(self) -> tuple[float, float]:
-        # Until it detects, ADWIN has dropped nothing: what it dropped now is the time before.
-        n_before = self.n - self.adwin.width
-        return (self.total - self.adwin.total) / n_before, self.adwin.estimation
+    def _signal(self, level: DriftLevel, event_time: float) -> DriftSignal:
+        change = likeliest_change(self._errors)
+        signal = DriftSignal(
+            kind=DriftKind.CONCEPT,
+            what=self.what,
+            level=level,
+            direction=Direction.WORSENED if change.after > change.before else Direction.IMPROVED,
+            before=change.before,
+            after=change.after,
+            position=self._positions[-1],
+            event_time=event_time,
+            since=self._positions[change.at],
+        )
+        if level is DriftLevel.CONFIRMED:
+            self._errors.clear()
+            self._positions.clear()
+        return signal

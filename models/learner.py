@@ -23,16 +23,30 @@ from models.compiled.twins import compiled_twin, is_compiled, river_twin
 from models.drift import DriftSettings, DriftWatch
 from models.errors import CheckpointCorrupt, LearnFailed
 from models.fused import fuse
+from models.losses import errors_of
+from models.movement import FeatureSample
 from models.pipelines import describe, pipeline_hash, takes_weight
+from models.policies import respond
 from models.prequential import Prequential, PrequentialValues
+from models.reasons import Attribution, ScoreMany, explain
+from models.response import ResponseSettings
 from models.seen import SeenOffsets
 from models.thresholds import Budget, BudgetKeeper, ThresholdRule, fixed_threshold
-from models.types import DriftSignal, Example, Features, LearnOutcome, Score, Task, Truth
+from models.types import (
+    DriftSignal,
+    Example,
+    Features,
+    LearnOutcome,
+    PolicyStep,
+    Score,
+    Task,
+)
 
-_STATE_SCHEMA = 1
+_STATE_SCHEMA = 2
 # Probes: the first examples, and then one for each doubling, so that young learners are told
 # apart well and old ones are still probed with recent data; 128 examples last 2**64 records.
 _N_FIRST_PROBES = 64
+_ROLLING_N_MIN = 10
 _LABEL_TYPES: dict[Task, set[type]] = {
     Task.BINARY: {bool},
     Task.MULTICLASS: {str},
@@ -80,6 +94,7 @@ class Learner:
         threshold: float = 0.5,
         budget: Budget | None = None,
         drift: DriftSettings | None = None,
+        response: ResponseSettings | None = None,
         rolling_n: int = 1000,
         lineage: int = 1,
     ) -> None:
@@ -88,12 +103,16 @@ class Learner:
         self.lineage = lineage
         self.position = 0
         self.n_learned = 0
+        self._n_of_model = 0
         # Taken while the pipeline is fresh: some estimators overwrite their parameters later.
         self.pipeline = describe(pipeline)
         self.pipeline_hash = pipeline_hash(pipeline)
+        self._fresh = copy.deepcopy(pipeline)
         self._model: Any = compiled_twin(pipeline)
         self._prequential = Prequential(task, rolling_n)
         self._drift = DriftWatch(drift)
+        self._sample = FeatureSample()
+        self._response = respond(response)
         self._seen = SeenOffsets()
         self._probes: list[Features] = []
         if budget is not None:
@@ -105,7 +124,7 @@ class Learner:
         self._takes_weight = takes_weight(self._model)
         self._fused = fuse(self._model) if self.task is Task.BINARY else None
         self._failed = False
-        self._untrained: Any = None if self.n_learned else copy.deepcopy(self._model)
+        self._untrained: Any = None if self._n_of_model else copy.deepcopy(self._model)
 
     @property
     def is_compiled(self) -> bool:
@@ -152,14 +171,21 @@ class Learner:
             case Task.ANOMALY:
                 return [min(1.0, max(0.0, float(model.score_one(x)))) for x in batch]
 
+    def explain_many(self, batch: Sequence[Features]) -> list[Attribution]:
+        """Attribute the scores that `score_many` gives now to features; not of multiclass ones."""
+        model = self._model if self._untrained is None else self._untrained
+        return explain(model, batch, self._probes, cast(ScoreMany, self.score_many))
+
     def absorb(self, examples: Sequence[Example], offsets: Sequence[int]) -> LearnOutcome:
         """Fold a batch of the examples log into the state.
 
         1. Skip records below the position and examples that were appended twice.
         2. Check what can be checked before anything changes.
-        3. Learn, in log order, exactly as `model.learn_one(x, y)` for each.
-        4. Test: metrics and drift, on the score of score time (so the order of 3 and 4 is moot).
-           What was never scored is learned and not tested. A corrected label is one more test.
+        3. Test: metrics and drift, on the score of score time (so it does not matter what has been
+           learned by now). What was never scored is learned and not tested. A corrected label is
+           one more test.
+        4. Learn, in log order, exactly as `model.learn_one(x, y)` for each. After an example that
+           drift was found at, the policy may exchange the model.
         5. Move the position to one past the last offset.
 
         Offsets must rise; they may have gaps.
@@ -174,14 +200,19 @@ class Learner:
         self._check(examples, offsets)
         fresh, fresh_offsets = self._admit(examples, offsets)
         n_before = self.n_learned
-        self._learn(fresh, fresh_offsets)
         drifts = self._test(fresh, fresh_offsets)
+        steps: list[PolicyStep] = []
+        if self._response is None:
+            self.learn(fresh, fresh_offsets)
+        else:
+            drifts, steps = self._response.fold(self, fresh, fresh_offsets, drifts)
         if offsets:
             self.position = max(self.position, offsets[-1] + 1)
         return LearnOutcome(
             n_learned=self.n_learned - n_before,
             n_redelivered=len(examples) - len(fresh),
             drifts=drifts,
+            steps=steps,
         )
 
     def leave_out(self, examples: Sequence[Example], offsets: Sequence[int]) -> None:
@@ -210,6 +241,16 @@ class Learner:
         if budget != self.budget:
             self._keeper = None if budget is None else BudgetKeeper(budget)
 
+    def sibling(self) -> Learner:
+        """Give an untrained learner with the same pipeline, which responds to nothing."""
+        pipeline = copy.deepcopy(self._fresh)
+        return Learner(pipeline, self.task, threshold=self.threshold, rolling_n=_ROLLING_N_MIN)
+
+    def adopt(self, other: Learner) -> None:
+        """Go on with the model of another learner, which is given away."""
+        self._model, self._n_of_model = other._model, other._n_of_model
+        self._get_ready()
+
     def metrics(self) -> PrequentialValues:
         """Compute the prequential metrics; see `Prequential.values`."""
         values = self._prequential.values()
@@ -232,10 +273,18 @@ class Learner:
     def dump(self) -> bytes:
         """Serialise the whole state; `load` continues from it bit for bit."""
         assert not self._failed, "a half-learned state must not be saved: load a checkpoint"
+        return pickling.dumps({"schema": _STATE_SCHEMA, "learner": self.__getstate__()})
+
+    def __getstate__(self) -> dict[str, Any]:
         derived = ("_takes_weight", "_failed", "_untrained", "_fused")
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
         state["_model"] = river_twin(self._model)
-        return pickling.dumps({"schema": _STATE_SCHEMA, "learner": state})
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._model = compiled_twin(self._model)
+        self._get_ready()
 
     @classmethod
     def load(cls, data: bytes, trusted_modules: Collection[str] = ()) -> Learner:
@@ -255,9 +304,7 @@ class Learner:
                 "wrote it"
             )
         learner = cls.__new__(cls)
-        learner.__dict__.update(content["learner"])
-        learner._model = compiled_twin(learner._model)
-        learner._get_ready()
+        learner.__setstate__(content["learner"])
         return learner
 
     def _check(self, examples: Sequence[Example], offsets: Sequence[int]) -> None:
@@ -280,7 +327,8 @@ class Learner:
                 fresh_offsets.append(offset)
         return fresh, fresh_offsets
 
-    def _learn(self, examples: list[Example], offsets: list[int]) -> None:
+    def learn(self, examples: list[Example], offsets: list[int]) -> None:
+        """Learn examples without testing on them: the part of `absorb` that changes the model."""
         unsupervised = self.task is Task.ANOMALY
         chosen = [
             (example, offset)
@@ -297,7 +345,8 @@ class Learner:
                 self.n_learned = n_learned
                 next_probe = self._next_probe()
         self.n_learned = n_learned
-        if n_learned:
+        self._n_of_model += len(chosen)
+        if self._n_of_model:
             self._untrained = None
 
     def _learn_in_one_call(self, examples: list[Example]) -> bool:
@@ -374,22 +423,8 @@ class Learner:
         truths: list[Any] = [example.label for example in examples]
         scores: list[Any] = [example.score for example in examples]
         self._prequential.observe(truths, scores, self.threshold)
-        errors = self._errors(truths, scores)
-        return self._drift.observe_many(
+        errors = errors_of(self.task, truths, scores, self.threshold)
+        signals = self._drift.observe_many(
             errors, offsets, [example.event_time for example in examples]
         )
-
-    def _errors(self, truths: list[Any], scores: list[Any]) -> list[float]:
-        pairs = zip(truths, scores, strict=True)
-        match self.task:
-            case Task.BINARY | Task.ANOMALY:
-                threshold = self.threshold
-                return [1.0 if (score >= threshold) != truth else 0.0 for truth, score in pairs]
-            case Task.MULTICLASS:
-                return [1.0 if _likeliest(score) != truth else 0.0 for truth, score in pairs]
-            case Task.REGRESSION:
-                return [abs(score - truth) for truth, score in pairs]
-
-
-def _likeliest(score: dict[str, float]) -> Truth | None:
-    return max(score, key=score.__getitem__) if score else None
+        return self._sample.explain(signals, offsets, examples)

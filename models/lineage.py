@@ -14,24 +14,40 @@ from itertools import groupby
 from math import inf
 
 import msgspec
+from msgspec.structs import astuple
 
 from models.errors import UnknownVersion
 from models.learner import Learner
 from models.thresholds import ThresholdRule
-from models.types import DriftSignal, Example, LearnOutcome
+from models.types import DriftSignal, Example, FeatureValue, LearnOutcome, PolicyStep
 
 _ID = re.compile(r"v(\d{1,9})-(\d{1,18})")
 
 
 class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Examples that are left out, by any of three marks; ranges hold their start, not their end.
+    """Examples that are left out, by any of these marks; ranges hold their start, not their end.
 
-    `offsets` are those of the examples log, `times` are event times.
+    `offsets` are those of the examples log, `times` are event times, `features` are names with
+    values. With `entities` this is an erasure, which later lineages inherit.
     """
 
     offsets: tuple[tuple[int, int], ...] = ()
     times: tuple[tuple[float, float], ...] = ()
     events: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    features: tuple[tuple[str, FeatureValue], ...] = ()
+
+    def __add__(self, other: Exclusion) -> Exclusion:
+        """Leave out what either does."""
+        return Exclusion(*(
+            mine + tuple(each for each in theirs if each not in mine)
+            for mine, theirs in zip(astuple(self), astuple(other), strict=True)
+        ))  # fmt: skip
+
+    @property
+    def names_places(self) -> bool:
+        """Whether offsets alone say what is left out: else the log has to be asked what that is."""
+        return self == Exclusion(offsets=self.offsets)
 
 
 class Fresh(msgspec.Struct, frozen=True):
@@ -88,12 +104,14 @@ class Lineage:
         self._offsets = [span for s in self.segments for span in s.without.offsets]
         self._times = [span for s in self.segments for span in s.without.times]
         self._events = frozenset(event for s in self.segments for event in s.without.events)
-        self._leaves_nothing_out = not (self._offsets or self._times or self._events)
+        self._entities = frozenset(name for s in self.segments for name in s.without.entities)
+        self._features = [pair for s in self.segments for pair in s.without.features]
+        self._leaves_nothing_out = all(s.without == Exclusion() for s in self.segments)
 
     @property
     def exclusion(self) -> Exclusion:
         """All that its segments leave out."""
-        return Exclusion(tuple(self._offsets), tuple(self._times), tuple(sorted(self._events)))
+        return sum((segment.without for segment in self.segments), Exclusion())
 
     @property
     def threshold(self) -> ThresholdRule | None:
@@ -105,11 +123,22 @@ class Lineage:
         """The versions that its segments began at: what to go back to, if one was wrong."""
         return tuple(segment.base for segment in self.segments)
 
+    @property
+    def erased(self) -> Exclusion:
+        """Whose examples were erased: that stays so, whatever the champion is set back to."""
+        found = Exclusion()
+        for without in (segment.without for segment in self.segments):
+            if without.entities:
+                found += Exclusion(entities=without.entities, features=without.features)
+        return found
+
     def leaves_out(self, example: Example, offset: int) -> bool:
         """Say whether the example at that offset is not to be learned."""
         time = example.event_time
         return (
             example.event_id in self._events
+            or example.entity in self._entities
+            or any(example.features.get(name) == value for name, value in self._features)
             or any(start <= offset < end for start, end in self._offsets)
             or any(start <= time < end for start, end in self._times)
         )
@@ -122,6 +151,7 @@ class Lineage:
             return learner.absorb(examples, offsets)
         n_learned = n_redelivered = 0
         drifts: list[DriftSignal] = []
+        steps: list[PolicyStep] = []
         pairs = zip(examples, offsets, strict=True)
         # In the order of the log: each example raises the floor for those after it.
         for left_out, run in groupby(pairs, lambda pair: self.leaves_out(*pair)):
@@ -133,7 +163,8 @@ class Lineage:
                 n_learned += learned.n_learned
                 n_redelivered += learned.n_redelivered
                 drifts += learned.drifts
-        return LearnOutcome(n_learned, n_redelivered, drifts)
+                steps += learned.steps
+        return LearnOutcome(n_learned, n_redelivered, drifts, steps)
 
 
 class Course:

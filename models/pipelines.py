@@ -184,15 +184,15 @@ def build(name: str, task: Task, seed: int) -> base.Estimator:
     return pipeline
 
 
-def trusted_modules(name: str) -> tuple[str, ...]:
-    """Say which modules a checkpoint of this pipeline may name, beyond River and our own.
+def trusted_modules(*names: str) -> tuple[str, ...]:
+    """Say which modules a checkpoint of this pipeline and detector may name, beyond River and ours.
 
     Examples
     --------
-    >>> trusted_modules("acme.fraud:build"), trusted_modules("logistic")
+    >>> trusted_modules("acme.fraud:build", "adwin"), trusted_modules("logistic")
     (('acme.fraud',), ())
     """
-    return (name.partition(":")[0],) if ":" in name else ()
+    return tuple(name.partition(":")[0] for name in names if ":" in name)
 
 
 def _build_custom(name: str, seed: int) -> base.Estimator:

@@ -39,9 +39,9 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     `features`, `score`, `version` and `model_position` are those of score time; nothing here is
     ever recomputed. `label` is None only for the unsupervised half of an anomaly task, where the
     event itself is learned before its label is known. `score`, `version` and `model_position` are
-    None where the event was never scored: its label brought the features. A corrected label is the
-    next `revision`. `offset` and `floor` make the fold idempotent (see
-    `models.seen.SeenOffsets`); times are seconds since the epoch.
+    None where the event was never scored: its label brought the features. `entity` says whose event
+    it was. A corrected label is the next `revision`. `offset` and `floor` make the fold idempotent
+    (see `models.seen.SeenOffsets`); times are seconds since the epoch.
     """
 
     event_id: str
@@ -57,6 +57,7 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     floor: int
     weight: float = 1.0
     revision: int = 1
+    entity: str | None = None
     schema: int = 1
 
 
@@ -64,6 +65,8 @@ class DriftKind(StrEnum):
     """What drifted: the error, the predictions or the data."""
 
     CONCEPT = "concept"
+    PREDICTION = "prediction"
+    DATA = "data"
 
 
 class DriftLevel(StrEnum):
@@ -74,17 +77,33 @@ class DriftLevel(StrEnum):
 
 
 class Direction(StrEnum):
-    """Whether the error rose or fell; ADWIN alone does not say."""
+    """Whether the error rose or fell, which detectors do not say; without labels: moved."""
 
     WORSENED = "worsened"
     IMPROVED = "improved"
+    MOVED = "moved"
+
+
+class Movement(msgspec.Struct, frozen=True):
+    """How far a feature's distribution moved: 0 not at all, 1 to where it never was.
+
+    `before` and `after` are means of numbers; of categories, the shares of `value`, the one whose
+    share changed most.
+    """
+
+    feature: str
+    distance: float
+    before: float
+    after: float
+    value: str | None = None
 
 
 class DriftSignal(msgspec.Struct, frozen=True):
-    """Evidence that a stream of prequential errors changed.
+    """Evidence that a stream changed: of prequential errors, or without labels of scores or data.
 
-    `position` is the offset of the example that tripped the detector; `before` and `after` are
-    the mean errors on either side of the cut.
+    `position` is the offset of the example that tripped the detector, `since` the estimated change
+    point; `before` and `after` are the means on either side of it. `moved` are the features that
+    moved most, if any moved beyond chance. `action` says what was done about it.
     """
 
     kind: DriftKind
@@ -95,6 +114,20 @@ class DriftSignal(msgspec.Struct, frozen=True):
     after: float
     position: int
     event_time: float
+    since: int | None = None
+    moved: tuple[Movement, ...] = ()
+    action: str = "none"
+
+
+class PolicyStep(msgspec.Struct, frozen=True):
+    """What a policy did at an example, and the drift that made it do so, if it was one."""
+
+    policy: str
+    step: str
+    detail: str
+    position: int
+    event_time: float
+    cause: DriftSignal | None
 
 
 MetricValues: TypeAlias = dict[str, float]
@@ -106,6 +139,7 @@ class LearnOutcome(msgspec.Struct, frozen=True):
     n_learned: int
     n_redelivered: int
     drifts: list[DriftSignal]
+    steps: list[PolicyStep] = []
 
 
 JsonObject: TypeAlias = dict[str, Any]

@@ -28,17 +28,25 @@ The worker:
     lanes       the lanes owned now: opened and closed as partitions come and go
     lane        one partition in order; the commit order of all lanes
     score       handler: event to decision            (knows no framework)
+    explaining  which decisions get reasons
     silence     its sweep: events that nobody labelled become negatives
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records
+    derived     features of the calendar and of entities' pasts, stage by stage
+    intake      records of events, decoded or refused
+    enrich      handler: event to event with more features, for further entities
+    re_keyed    what stands in the logs by further entities
     learn       handler: example to model and version (knows no framework)
+    responses   what policies did about drift, as records
     control     operators' commands, decided one at a time (knows no framework)
     rulings     what they are decided with
     challengers  learners beside the champion, in the time that it leaves
     challenger_states  how they are saved
     challenge   commands about them, and the gate
     standings   how they do, for everybody to read
+    erasure     whose examples a version was folded from
     scorer      the model in force: the live learner, or the newest version
+    label_free  drift of scores and features, before any label
     vault       stored versions: verified, newest good first
     learners    the learner that the configuration describes; loads exported versions
     kafka_logs  commands and past examples, read beside the lanes
@@ -53,9 +61,12 @@ What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
     challenger_settings  the section about challengers
     decision_settings  its sections of what becomes of a score
+    feature_settings  its section of features that are made of the past
     durations   "7d" and "250ms" as seconds
+    drift_section  its section [drift]
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics
+    topology    the topics and stages of one configuration
     messages    wire formats: what is written, to Kafka and as pending records
     decoding    what producers send: decoding is validation
     clients     how each Kafka and Redis client logs in
@@ -69,6 +80,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     feed        rows to the records of producers
     schedule    when labels are due
     evaluation  the learner over a file, without servers
+    drift_truth  the drift watches over streams whose change points are known
     replay      the learner over the examples log
     genealogy   lineages: what branched from what, and which was champion when
     differences  what changed between two versions
@@ -78,6 +90,7 @@ The command line (`cli/`, a module a subject) and what it calls:
     recovery    what Redis held, rebuilt from the logs
     outcomes    what came of each input, as the outputs tell: where lanes go on
     decided     published decisions with their events, as pending records
+    retracing   what commands had led to, from the audit
     runs        sets of offsets, and their gaps
     dead_letters  unusable records: addressed, chosen, explained
     replays     dead letters published again, each once

@@ -39,6 +39,7 @@ from stream.outages import Outage
 from stream.outbox import KafkaOutbox, PublishFailed, PublishRefused
 from stream.ports import Clock
 from stream.settings import Settings
+from stream.topology import inputs
 from stream.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def build_app(
         lambda name, error: _fail(name, error, end),
     )
     _connect_lifecycle(app, worker, (redis_outage, kafka_outage))
-    add_agents(app, [topic.full_name(settings.app) for topic in topics.INPUTS])
+    add_agents(app, [topic.full_name(settings.app) for topic in inputs(settings)])
     return app
 
 
@@ -237,8 +238,8 @@ def _connect_lifecycle(app: LaneApp, worker: Worker, outages: Sequence[Outage]) 
         generation = app.consumer_generation_id
         await lanes.close()
         worker.forget_lanes()
-        inputs = {topic.full_name(settings.app) for topic in topics.INPUTS}
-        assigned = sorted(tp for tp in app.consumer.assignment() if tp.topic in inputs)
+        ours = {topic.full_name(settings.app) for topic in inputs(settings)}
+        assigned = sorted(tp for tp in app.consumer.assignment() if tp.topic in ours)
         await lanes.open(assigned, lambda: bool(app.consumer_generation_id == generation))
         if not assigned:
             lanes.ready = True  # There are more workers than lanes: it stands by.

@@ -221,7 +221,7 @@ class Challengers:
             return
         challenger.followed = lineage
         duel, segment = challenger.duel, challenger.segment
-        left_out = _united(segment.without, lineage.exclusion)
+        left_out = segment.without + lineage.exclusion
         if left_out != segment.without:
             again = msgspec.structs.replace(segment, without=left_out)
             challenger.segment = again
@@ -333,11 +333,3 @@ class Challengers:
             promotion=self.settings.promotion,
             time=now,
         )
-
-
-def _united(a: Exclusion, b: Exclusion) -> Exclusion:
-    return Exclusion(
-        tuple(sorted({*a.offsets, *b.offsets})),
-        tuple(sorted({*a.times, *b.times})),
-        tuple(sorted({*a.events, *b.events})),
-    )

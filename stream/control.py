@@ -11,7 +11,7 @@ again, and each command is applied once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,14 +23,18 @@ from models.lineage import Exclusion, Lineage, Segment, parse_id
 from models.stores.base import VersionStore
 from models.thresholds import ThresholdRule, describe_rule, problem_with
 from stream import topics
+from stream.erasure import Inspection
 from stream.messages import AuditRecord, Command, decode_command, decode_example, encode_json
 from stream.ports import Logs, Record
+from stream.replay import LogIncomplete
 from stream.rulings import Champion, Decider, Refused, Ruling, arguments_of
 from stream.vault import Vault
 
 SLICE_EXAMPLES = 500
 """Examples that a replay folds at a time: the lanes wait no longer than for a batch of them."""
 COMMANDS_MAX = 100
+
+UNTRAINED = "v1-0"
 
 POSITION, FROZEN, SAID = "control", "frozen", "said"
 """Keys in the learn lane's state: the next command's offset, whether learning stands still, and
@@ -82,9 +86,11 @@ class Control:
     """Reads the commands of one shard, and decides them."""
 
     def __init__(
-        self, shard: int, *, logs: Logs, vault: Vault, store: VersionStore, others: Decider
-    ) -> None:
+        self, shard: int, *, logs: Logs, vault: Vault, store: VersionStore,
+        fresh: Callable[[], Learner], others: Decider,
+    ) -> None:  # fmt: skip
         self._shard = shard
+        self._fresh = fresh
         self._others = others
         self._logs = logs
         self._vault = vault
@@ -92,13 +98,14 @@ class Control:
         self._position: int | None = None
         self._waiting: deque[Record] = deque()
         self._replay: _Replay | None = None
+        self._inspection: Inspection | None = None
 
     def open(self, state: Mapping[str, bytes]) -> None:
         """Go on after the last command that was decided."""
         known = state.get(POSITION)
         self._position = None if known is None else int(known)
         self._waiting.clear()
-        self._replay = None
+        self._replay = self._inspection = None
 
     async def begin(self, *, is_new: bool) -> dict[str, bytes | None]:
         """Give what to commit before any command is read; nothing if that was done before.
@@ -128,7 +135,7 @@ class Control:
             command = decode_command(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             unreadable = Command(
-                id=f"control-{record.offset}", command="unreadable", arguments={},
+                id=unreadable_id(record.offset), command="unreadable", arguments={},
                 who="unknown", why="", time=now,
             )  # fmt: skip
             return self._refuse(unreadable, champion, Refused("unreadable", str(error)), now)
@@ -222,20 +229,55 @@ class Control:
         if base > reached:
             detail = f"{asked.version} is ahead of the learner, which stands at {reached}"
             raise Refused("ahead", detail)
-        good = await self._vault.load(asked.version)
+        learner, segments = await self._base(asked.version)
+        without = asked.without
+        if champion.lineage.erased != Lineage(segments).erased:
+            without += champion.lineage.erased
+        if not without.names_places and not await self._inspect(asked.version, segments, without):
+            return None
         start = base if asked.replay else reached
         segment = await self._segment(
             command, champion, asked.version, start,
-            threshold=champion.lineage.threshold, without=asked.without,
+            threshold=champion.lineage.threshold, without=without,
         )  # fmt: skip
-        good.learner.branch(segment.lineage, segment.start, segment.threshold)
-        lineage = Lineage((*good.meta.segments, segment))
+        learner.branch(segment.lineage, segment.start, segment.threshold)
+        lineage = Lineage((*segments, segment))
         if asked.replay:
-            self._replay = _Replay(command, asked.version, good.learner, lineage)
+            self._replay = _Replay(command, asked.version, learner, lineage)
             return None
-        restored = Champion(good.learner, lineage, asked.version, champion.frozen)
+        restored = Champion(learner, lineage, asked.version, champion.frozen)
         detail = f"the champion is {asked.version} again; it goes on learning at {reached}"
         return self._apply(command, champion, restored, detail, now)
+
+    async def _base(self, version: str) -> tuple[Learner, tuple[Segment, ...]]:
+        """Load the version to go back to; the untrained learner can be had without being stored."""
+        if version == UNTRAINED and version not in await self._store.version_ids():
+            return self._fresh(), ()
+        good = await self._vault.load(version)
+        return good.learner, good.meta.segments
+
+    async def _inspect(
+        self, version: str, segments: tuple[Segment, ...], without: Exclusion
+    ) -> bool:
+        """Look whether the version has learned what is to be left out; False: not done yet."""
+        if self._inspection is None:
+            self._inspection = Inspection(version, segments, without)
+        try:
+            await self._inspection.advance(self._logs)
+        except LogIncomplete as error:
+            raise Refused("examples_missing", str(error)) from None
+        finally:
+            if self._inspection.is_done:
+                await self._logs.release(topics.EXAMPLES.name, 0)
+        if self._inspection.found is not None:
+            offset, example = self._inspection.found
+            raise Refused(
+                "learned_before",
+                f"{version} has learned the example of event {example.event_id!r} at {offset}, "
+                f"which is to be left out: choose a version from before it, with --replay; "
+                f"{UNTRAINED}, the untrained learner, always is",
+            )
+        return self._inspection.is_done
 
     async def _segment(
         self, command: Command, champion: Champion, base: str, start: int, *,
@@ -275,7 +317,8 @@ class Control:
         *, frozen: bool | None = None,
     ) -> Ruling:  # fmt: skip
         version = before.version if cut is None else cut.learner.version_id
-        audit = _record(command, "applied", "", detail, version, now)
+        segments = (before if cut is None else cut).lineage.segments
+        audit = _record(command, "applied", "", detail, version, now, segments)
         return self._rule(audit, cut, before.frozen if frozen is None else frozen)
 
     def _refuse(self, command: Command, champion: Champion, refused: Refused, now: float) -> Ruling:
@@ -284,7 +327,7 @@ class Control:
         return self._rule(audit, None, champion.frozen)
 
     def _rule(self, audit: AuditRecord, cut: Champion | None, frozen: bool) -> Ruling:
-        self._replay = None
+        self._replay = self._inspection = None
         self._position = self._waiting.popleft().offset + 1
         changes: dict[str, bytes | None] = {
             POSITION: b"%d" % self._position,
@@ -294,9 +337,15 @@ class Control:
         return Ruling(audit, changes, cut, frozen)
 
 
+def unreadable_id(offset: int) -> str:
+    """Name a command that can't be read, for the audit."""
+    return f"control-{offset}"
+
+
 def _record(
-    command: Command, outcome: str, reason: str, detail: str, version: str | None, now: float
-) -> AuditRecord:
+    command: Command, outcome: str, reason: str, detail: str, version: str | None, now: float,
+    segments: tuple[Segment, ...] | None = None,
+) -> AuditRecord:  # fmt: skip
     given = command.arguments
     subject: Any = next(
         (given[k] for k in ("version", "threshold", "name") if k in given), "learner"
@@ -312,4 +361,5 @@ def _record(
         time=now,
         why=command.why,
         version=version,
+        segments=segments,
     )

@@ -85,6 +85,7 @@ class DecidedEvents:
             entity=decision.entity,
             partition=decision.partition,
             stale=decision.stale,
+            reasons=decision.reasons or None,
             event_time=decision.event_time,
             offset=decision.offset,
         )

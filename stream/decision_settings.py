@@ -1,4 +1,4 @@
-"""Settings of what becomes of a score: the rule of decision."""
+"""Settings of what becomes of a score: the rule of decision, reasons."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from models.thresholds import (
     problem_with,
 )
 from models.types import Task
+from stream.explaining import Explaining
 from stream.section import Section
 
 _NEEDS = {
@@ -81,6 +82,27 @@ class DecisionSettings(Section):
         """Say why the rule makes no sense for a task; None if it does."""
         rule = self.budget() or self._costs()
         return None if rule is None else problem_with(rule, task)
+
+
+class ReasonSettings(Section):
+    """Why a score is what it is, told with the decision."""
+
+    of: Literal["alerts", "scores", "none"] = Field(
+        "alerts", description="Which decisions carry reasons."
+    )
+    top_n: int = Field(3, ge=1, le=100, description="Features that are named, the strongest first.")
+    names: dict[str, str] = Field(
+        {}, description="What people call a feature, by the name that it has before the scaler."
+    )
+
+    def explaining(self, task: Task) -> Explaining | None:
+        """Give what chooses scores to explain; None if none are."""
+        explainable: tuple[Task, ...] = (Task.BINARY, Task.ANOMALY)
+        if self.of == "scores":
+            explainable = (*explainable, Task.REGRESSION)
+        if self.of == "none" or task not in explainable:
+            return None
+        return Explaining(every=self.of == "scores", top_n=self.top_n, names=self.names)
 
 
 def _fits_the_task(decision: DecisionSettings, info: ValidationInfo) -> DecisionSettings:

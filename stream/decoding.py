@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -30,13 +30,17 @@ _TIME_MAX_S = 253_402_300_800.0  # The year 10000: beyond it datetimes can't be 
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """A valid event; `values` are the features in the order of the configuration."""
+    """A valid event; `values` are the features in the order of the configuration.
+
+    `origin` is its partition and offset in the events topic, where it has come from another log.
+    """
 
     event_id: str
     event_time: float
     entity: str | None
     values: tuple[FeatureValue | None, ...]
     features: Features
+    origin: tuple[int, int] | None = None
 
 
 class Label(msgspec.Struct, frozen=True, gc=False):
@@ -48,6 +52,7 @@ class Label(msgspec.Struct, frozen=True, gc=False):
     event_time: float
     weight: float = 1.0
     features: Features | None = None
+    entity: str | None = None
 
 
 _astuple = msgspec.structs.astuple
@@ -60,13 +65,16 @@ class EventDecoder:
     --------
     >>> from stream.settings import EventSettings
     >>> decoder = EventDecoder(EventSettings(features={"amount": {"min": 0}}))
-    >>> decoder.decode(b'{"amount": 12, "id": 7, "shop": "x"}', timestamp_ms=1_000)
-    Event(event_id='7', event_time=1.0, entity=None, values=(12.0,), features={'amount': 12.0})
+    >>> event = decoder.decode(b'{"amount": 12, "id": 7, "shop": "x"}', timestamp_ms=1_000)
+    >>> event.event_id, event.event_time, event.values, event.features
+    ('7', 1.0, (12.0,), {'amount': 12.0})
     >>> decoder.decode(b'{"amount": -1, "id": 8}')
     Traceback (most recent call last):
         ...
     stream.messages.InvalidMessage: out_of_range: amount: Expected `float` >= 0.0
     """
+
+    counter = "events"
 
     def __init__(self, settings: EventSettings) -> None:
         self.fields = FeatureFields(list(settings.features))
@@ -173,10 +181,17 @@ class LabelDecoder:
         if self._has_weight:
             weight = 1.0 if row[n_read] is None else row[n_read]
             n_read += 1
-        event_time, features = label_time, None
-        if self._own is not None:
-            event_time, features = self._own.read(row[n_read:], label_time, timestamp_ms)
-        return Label(str(row[0]), self._to_truth(row[1]), label_time, event_time, weight, features)
+        truth = self._to_truth(row[1])
+        if self._own is None:
+            return Label(str(row[0]), truth, label_time, label_time, weight, None)
+        own = self._own.read(row[n_read:], label_time, timestamp_ms)
+        return Label(str(row[0]), truth, label_time, own.event_time, weight, *own[1:])
+
+
+class _Own(NamedTuple):
+    event_time: float
+    features: Features | None
+    entity: str | None
 
 
 class _OwnFeatures:
@@ -194,11 +209,14 @@ class _OwnFeatures:
         self.columns: list[tuple[str, Any]] = []
         if self._has_time:
             self.columns.append((str(event.time), _time_type(event.time_format)))
+        entity = event.entity
+        self._entity_at = self._fields.names.index(entity) if entity in event.features else None
+        self._has_entity = entity not in (None, event.time, *taken, *event.features)
+        if self._has_entity:
+            self.columns.append((str(entity), str | int))
         self.columns += [(name, _feature_type(f)) for name, f in event.features.items()]
 
-    def read(
-        self, row: tuple[Any, ...], label_time: float, timestamp_ms: int
-    ) -> tuple[float, Features | None]:
+    def read(self, row: tuple[Any, ...], label_time: float, timestamp_ms: int) -> _Own:
         """Give the event's time, as far as it is known, and its features, if they are all there."""
         event_time = label_time
         if self._has_time:
@@ -207,11 +225,17 @@ class _OwnFeatures:
             if time is not None:
                 seconds = self._to_seconds(time)
                 event_time = _not_in_future(seconds, timestamp_ms, self._future_max)
+        entity = None
+        if self._has_entity:
+            entity, *row_features = row
+            row = tuple(row_features)
+        if self._entity_at is not None:
+            entity = row[self._entity_at]
         if any(row[i] is None for i in self._required) or all(value is None for value in row):
-            return event_time, None
+            return _Own(event_time, None, None)
         if self._categories:
             row = _text_categories(row, self._categories)
-        return event_time, self._fields.features(row)
+        return _Own(event_time, self._fields.features(row), None if entity is None else str(entity))
 
 
 def _truth(settings: LabelSettings, task: Task) -> tuple[Any, Callable[[Any], Truth]]:

@@ -16,6 +16,7 @@ from models.pipelines import trusted_modules
 from models.prequential import Prequential, PrequentialValues
 from models.types import DriftSignal, Example, Score, Task
 from stream.decoding import Event, EventDecoder, LabelDecoder
+from stream.derived import Derivation
 from stream.feed import HeldLabel, label_encoder
 from stream.messages import InvalidMessage
 from stream.rows import Row
@@ -60,7 +61,10 @@ class Evaluation:
         self._schedule = schedule
         self._freeze_after = freeze_after
         self._events = EventDecoder(settings.event)
+        self._derivation = Derivation(settings)
         self._labels = LabelDecoder(settings.label, settings.model.task)
+        self._has_time = settings.event.time is not None
+        self._risks = bool(settings.features.risk)
         self._encode_label = label_encoder(settings)
         self._seen: set[str] = set()
         self._n_absorbed = 0
@@ -77,8 +81,8 @@ class Evaluation:
 
     def _take(self, row: Row) -> None:
         try:
-            # Without an event time, the rows' own order is the time.
-            event = self._events.decode(row.event, self.n_rows * 1000)
+            # Without an event time, the rows' own order is the time; with one, it is trusted.
+            event = self._events.decode(row.event, 0 if self._has_time else self.n_rows * 1000)
         except InvalidMessage as invalid:
             self.invalid[invalid.reason] += 1
             return
@@ -87,7 +91,7 @@ class Evaluation:
             return
         self._seen.add(event.event_id)
         self._absorb(list(self._examples(self._schedule.due(event.event_time))))
-        self._score(event, row)
+        self._score(self._derivation.extend(event), row)
 
     def _score(self, event: Event, row: Row) -> None:
         learner = self.learner
@@ -118,6 +122,8 @@ class Evaluation:
                 continue
             if self.frozen is not None and scored.frozen_score is not None:
                 self.frozen.observe(label.truth, scored.frozen_score, scored.score)
+            if self._risks:
+                self._derivation.learn(event, bool(label.truth))
             yield self._example(event, label.truth, scored.score, label.label_time, "labels/0")
 
     def _example(
@@ -152,7 +158,9 @@ class Frozen:
 
     def __init__(self, learner: Learner, settings: Settings) -> None:
         self.after = learner.n_learned
-        self._copy = Learner.load(learner.dump(), trusted_modules(settings.model.pipeline))
+        self._copy = Learner.load(
+            learner.dump(), trusted_modules(settings.model.pipeline, settings.drift.detector)
+        )
         self._threshold = learner.threshold
         rolling_n = settings.model.rolling_n
         self._metrics = Prequential(learner.task, rolling_n)

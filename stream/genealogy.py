@@ -79,16 +79,16 @@ def family(versions: Sequence[VersionMeta], audit: Sequence[AuditRecord]) -> lis
         ruled[reign.lineage].append(reign)
 
     def branch(lineage: int) -> Branch:
+        one = Branch(
+            lineage=lineage, reigns=ruled[lineage], versions=kept[lineage],
+            branches=[branch(child) for child in sorted(children[lineage])],
+        )  # fmt: skip
         segment = segments.get(lineage)
-        common = {
-            "lineage": lineage, "reigns": ruled[lineage], "versions": kept[lineage],
-            "branches": [branch(child) for child in sorted(children[lineage])],
-        }  # fmt: skip
         if segment is None:
-            return Branch(**common)
-        return Branch(
-            base=segment.base, start=segment.start, without=segment.without,
-            threshold=segment.threshold, audit=told.get(segment.command), **common,
+            return one
+        return msgspec.structs.replace(
+            one, base=segment.base, start=segment.start, without=segment.without,
+            threshold=segment.threshold, audit=told.get(segment.command),
         )  # fmt: skip
 
     children: dict[int, set[int]] = defaultdict(set)

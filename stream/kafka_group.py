@@ -19,6 +19,7 @@ from stream import topics
 from stream.clients import kafka_python_config
 from stream.kafka_log import CONNECT_TIMEOUT_S, open_log
 from stream.settings import Settings
+from stream.topology import inputs
 
 POLL_S = 0.2
 OUTPUTS = (topics.SCORES, topics.EXAMPLES, topics.DEAD_LETTERS)
@@ -38,13 +39,13 @@ def count_members(settings: Settings) -> int:
 def committed_offsets(settings: Settings) -> dict[str, dict[int, int]]:
     """Tell what the group has committed: topic, without prefix, to offsets by partition."""
     name = topics.group(settings.app)
-    inputs = {topic.full_name(settings.app): topic.name for topic in topics.INPUTS}
+    names = {topic.full_name(settings.app): topic.name for topic in inputs(settings)}
     found: dict[str, dict[int, int]] = {}
     with _admin(settings) as admin:
         offsets = _patiently(lambda: admin.list_group_offsets(name)).get(name, {})
     for tp, committed in offsets.items():
-        if tp.topic in inputs and committed.offset >= 0:
-            found.setdefault(inputs[tp.topic], {})[tp.partition] = committed.offset
+        if tp.topic in names and committed.offset >= 0:
+            found.setdefault(names[tp.topic], {})[tp.partition] = committed.offset
     return found
 
 

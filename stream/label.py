@@ -40,6 +40,7 @@ from stream.messages import (
     encode_json,
 )
 from stream.ports import Message, Outcome, Record
+from stream.re_keyed import FactPublisher
 
 RETRY_MIN_S = 0.02
 RETRY_MAX_S = 1.0
@@ -90,6 +91,8 @@ class LabelHandler:
     scored_until
         Event time up to which this worker's score lanes have come, infinite where they have no
         backlog: labels beyond it would only wait.
+    facts
+        Tells the lanes of entities with risks; None: there are none.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class LabelHandler:
         waiting_max: int,
         corrections: bool = True,
         scored_until: Callable[[], float] = lambda: math.inf,
+        facts: FactPublisher | None = None,
     ) -> None:
         self._partition = partition
         self._topic = topic
@@ -114,6 +118,7 @@ class LabelHandler:
         self._waiting_max = waiting_max
         self._corrections = corrections
         self._scored_until = scored_until
+        self._facts = facts
         self._lease: Lease | None = None
         self._waiting: dict[int, tuple[WaitingLabel, Label]] = {}
         self._fields = SavedFields(store)
@@ -278,6 +283,7 @@ class LabelHandler:
         match found.verdict:
             case Verdict.JOINED:
                 example = self._joined(label, source, found, origin, floor)
+                self._tell(example, found, outcome)
                 outcome.label_delays.append(example.label_time - example.event_time)
             case Verdict.OWN_FEATURES:
                 example = _own_example(label, source, found, origin, floor)
@@ -289,6 +295,12 @@ class LabelHandler:
         outcome.counts["examples"] += 1
         if example.revision > 1:
             outcome.counts["corrections"] += 1
+
+    def _tell(self, example: Example, found: Claimed, outcome: Outcome) -> None:
+        if self._facts is not None:
+            assert found.record is not None
+            entity = decode_pending(found.record).entity
+            outcome.messages += self._facts.messages(example, entity)
 
     def _joined(
         self,
@@ -314,6 +326,7 @@ class LabelHandler:
             floor,
             label.weight,
             found.revision,
+            pending.entity,
         )
 
     def _why_not(self, label: Label, found: Claimed) -> InvalidMessage:
@@ -357,4 +370,5 @@ def _own_example(
         floor,
         label.weight,
         found.revision,
+        label.entity,
     )

@@ -212,12 +212,13 @@ class Lane:
         begun = self._clock.now()
         await self._outbox.publish(outcome.messages)
         for cut in outcome.cuts:
-            content = cut.version_id, cut.meta, cut.blob
-            how = cut.keep, cut.replace, cut.changes, cut.needed
+            content = cut.version_id, cut.meta, cut.blob, cut.keep
+            how = cut.replace, cut.changes, cut.needed
             await self._store.cut_version(self.lease, cut.position, *content, *how)
         if outcome.durable:
             position = self.position if outcome.position is None else outcome.position
-            await self._store.commit(self.lease, position, outcome.changes, outcome.watermark)
+            what = outcome.changes, outcome.watermark, outcome.keyed
+            await self._store.commit(self.lease, position, *what)
         self.settled = self.position
         self._observer.committed(self, records, outcome, self._clock.now() - begun)
         await self._outbox.publish(outcome.announcements)

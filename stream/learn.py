@@ -25,6 +25,7 @@ from stream.challengers import Challengers
 from stream.control import FROZEN, SAID, Control
 from stream.messages import SHARD_KEY, decode_example, encode_drift, encode_json
 from stream.ports import Cut, Logs, Message, Outcome, Record
+from stream.responses import records_of
 from stream.rulings import Champion, Decider, Ruling
 from stream.scorer import ModelInForce
 from stream.settings import VersionSettings
@@ -56,7 +57,9 @@ class LearnHandler:
         self._versions = versions
         self._vault = vault
         self._challengers = challengers
-        self._control = Control(shard, logs=logs, vault=vault, store=store, others=commands)
+        self._control = Control(
+            shard, logs=logs, vault=vault, store=store, fresh=fresh, others=commands
+        )
         self.learner: Learner | None = None
         self.lineage = Lineage()
         self.cut_bytes = 0
@@ -139,6 +142,8 @@ class LearnHandler:
             body = encode_drift(signal, self._shard, learner.lineage)
             outcome.messages.append(Message(topics.DRIFT.name, 0, SHARD_KEY, body))
             outcome.counts["drift", f"{signal.kind}/{signal.level}/{signal.direction}"] += 1
+        for step in learned.steps:
+            outcome.messages += records_of(step, self._shard, learner.lineage, self._parent)
         outcome.counts["learned"] += learned.n_learned
         outcome.counts["redelivered_examples"] += learned.n_redelivered
 

@@ -15,8 +15,10 @@ from models.errors import InvalidPipeline
 from models.learner import Learner
 from models.lineage import Fresh, Segment
 from models.pipelines import build, trusted_modules
+from models.response import ResponseSettings
 from models.sealing import KeyRing
 from models.types import Example, Features, FeatureValue, Task, Truth
+from stream import drift_section
 from stream.settings import Settings
 
 
@@ -42,9 +44,14 @@ def new_learner(settings: Settings, lineage: int = 1, fresh: Fresh | None = None
         model.task,
         threshold=settings.decision.threshold(model.threshold),
         budget=settings.decision.budget(),
-        drift=DriftSettings(
-            warning_delta=settings.drift.warning_delta,
-            drift_delta=settings.drift.confirmed_delta,
+        drift=drift_settings(settings.drift),
+        response=ResponseSettings(
+            policy=settings.drift.policy,
+            two_sided=settings.drift.two_sided,
+            bakeoff_n=settings.drift.bakeoff_n,
+            every_n=settings.drift.every_n,
+            window_n=settings.drift.window_n,
+            memory_n=settings.drift.memory_n,
         ),
         rolling_n=model.rolling_n,
         lineage=lineage,
@@ -58,9 +65,19 @@ def learner_before(settings: Settings, segments: Sequence[Segment]) -> Learner:
 
 
 def trusted(settings: Settings) -> tuple[str, ...]:
-    """Name the modules that a version may name: those of the pipelines that are allowed."""
+    """Name the modules that a version may name: of the pipelines allowed, and of the detector."""
     pipelines = (settings.model.pipeline, *settings.challengers.own_pipelines())
-    return tuple(dict.fromkeys(m for pipeline in pipelines for m in trusted_modules(pipeline)))
+    return trusted_modules(*pipelines, settings.drift.detector)
+
+
+def drift_settings(drift: drift_section.DriftSettings) -> DriftSettings:
+    """Give the core what it has to know of [drift] to watch."""
+    return DriftSettings(
+        detector=drift.detector,
+        confirmed_every=drift.confirmed_every,
+        warning_every=drift.warning_every,
+        options=drift.options,
+    )
 
 
 def check_learner(settings: Settings) -> Learner:
@@ -77,6 +94,7 @@ def check_learner(settings: Settings) -> Learner:
     features: Features = {
         name: _SPECIMENS[feature.type] for name, feature in settings.event.features.items()
     }
+    features |= dict.fromkeys(settings.features.names(), 0.5)
     rehearsal = new_learner(settings)
     try:
         score = rehearsal.score(features)

@@ -81,6 +81,9 @@ class Ledger:
     negatives: set[Origin] = field(default_factory=set)
     n_corrections: int = 0
     n_own_features: int = 0
+    on_the_way: set[Origin] = field(default_factory=set)
+    """Events that stand in a re-keyed log and have yet to be scored."""
+    re_keyed: bool = False
     _decisions: dict[str, int] = field(default_factory=dict)
     _revisions: set[tuple[str, int]] = field(default_factory=set)
 
@@ -158,7 +161,10 @@ class Ledger:
         repeated = self.repeated_events - scored
         joined = {o for o in self.examples if labels.owed(*o)}
         refused = {o: reason for o, reason in self.dead_labels.items() if labels.owed(*o)}
-        missing_events = events.n_owed - len(scored | dead.keys() | repeated)
+        on_the_way = {o for o in self.on_the_way if events.owed(*o)}
+        on_the_way -= scored | dead.keys() | repeated
+        n_accounted = len(scored | dead.keys() | repeated | on_the_way)
+        missing_events = events.n_owed - n_accounted
         unresolved = labels.n_owed - len(joined | refused.keys())
         # While lanes work, labels that waited when we looked may have found their events since.
         waiting = min(unresolved, self.n_waiting) if self.moving else self.n_waiting
@@ -166,7 +172,8 @@ class Ledger:
         conflicts["events both scored and dead letters"] += len(scored & dead.keys())
         conflicts["labels both learned and dead letters"] += len(joined & refused.keys())
         conflicts["revisions without the one before"] += self._n_revisions_alone()
-        negatives = {o for o in self.negatives if events.owed(*o)}
+        # In a re-keyed log, negatives have their places from there.
+        negatives = {o for o in self.negatives if events.owed(*o) and not self.re_keyed}
         conflicts["negatives of events without a decision"] += len(negatives - scored)
         return Balance(
             events={
@@ -174,6 +181,7 @@ class Ledger:
                 "scored": len(scored),
                 "repeated ids, decided before": len(repeated),
                 **_by_reason(dead),
+                **({"on their way to their scores": len(on_the_way)} if on_the_way else {}),
                 "MISSING": missing_events,
             },
             labels={

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from models.lineage import Segment
+from models.reasons import Reasons
 from models.stores.base import RECORD_HEAD
 from models.types import (
     DriftSignal,
@@ -54,6 +56,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=False):
     offset: int
     stale: bool
     arm: str = "champion"
+    reasons: Reasons | msgspec.UnsetType = msgspec.UNSET
     schema: int = SCHEMA
 
 
@@ -62,7 +65,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     Positional msgpack, since a million of these wait in memory; time and offset stand in the
     record's head alone. `fields` names the `FeatureFields` that the values belong to, so a changed
-    configuration can still read them.
+    configuration can still read them. `origin` is the event's partition and offset in the events
+    topic, where it was scored from another log.
     """
 
     fields: int
@@ -74,6 +78,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     entity: str | None
     partition: int
     stale: bool
+    reasons: Reasons | None = None
+    origin: tuple[int, int] | None = None
     event_time: float = 0.0
     offset: int = 0
 
@@ -108,7 +114,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Who did what to which `subject`, how it ended and why; on `<app>.audit`.
 
-    Of a command, `why` is what its operator gave, and `version` is in force after it.
+    Of a command, `why` is what its operator gave, and `version` is in force after it; of one that
+    was applied, `segments` are those of its lineage.
     """
 
     id: str
@@ -121,6 +128,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     time: float
     why: str = ""
     version: str | None = None
+    segments: tuple[Segment, ...] | None = None
     schema: int = SCHEMA
 
 
@@ -156,6 +164,7 @@ def decide(
 
 def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
     """Rebuild the published decision from its pending record: always the same bytes."""
+    partition, offset = pending.origin or (pending.partition, pending.offset)
     return Decision(
         event_id,
         pending.score,
@@ -165,9 +174,10 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
         pending.model_position,
         pending.event_time,
         pending.entity,
-        pending.partition,
-        pending.offset,
+        partition,
+        offset,
         pending.stale,
+        reasons=msgspec.UNSET if pending.reasons is None else pending.reasons,
     )
 
 
@@ -186,19 +196,23 @@ _pack_head, _unpack_head, _HEAD_BYTES = RECORD_HEAD.pack, RECORD_HEAD.unpack_fro
 
 def encode_pending(pending: Pending) -> bytes:
     """Write a pending record: the store's head, then what is ours."""
-    return _pack_head(pending.event_time, pending.offset, pending.partition) + _msgpack.encode(
-        (
-            pending.fields,
-            pending.values,
-            pending.score,
-            pending.threshold,
-            pending.version,
-            pending.model_position,
-            pending.entity,
-            pending.partition,
-            pending.stale,
-        )
+    body: tuple[Any, ...] = (
+        pending.fields,
+        pending.values,
+        pending.score,
+        pending.threshold,
+        pending.version,
+        pending.model_position,
+        pending.entity,
+        pending.partition,
+        pending.stale,
     )
+    # An array: what is left out is at its end.
+    if pending.origin is not None:
+        body += (pending.reasons, pending.origin)
+    elif pending.reasons is not None:
+        body += (pending.reasons,)
+    return _pack_head(pending.event_time, pending.offset, pending.partition) + _msgpack.encode(body)
 
 
 def decode_pending(record: bytes) -> Pending:
@@ -243,7 +257,7 @@ def encode_drift(signal: DriftSignal, shard: int, lineage: int) -> bytes:
     """Write a drift message; its id is the same whenever the log is folded again."""
     body = msgspec.to_builtins(signal)
     body["id"] = f"{lineage}-{signal.position}-{signal.what}-{signal.level}"
-    body |= {"shard": shard, "action": "none", "schema": SCHEMA}
+    body |= {"shard": shard, "schema": SCHEMA}
     return _json.encode(body)
 
 

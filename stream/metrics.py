@@ -36,6 +36,13 @@ _COUNTERS = {
     "redelivered_events": ("events_redelivered_total", "Events whose decision stood already."),
     "redelivered_examples": ("examples_redelivered_total", "Examples skipped as learned before."),
     "versions": ("versions_cut_total", "Versions cut."),
+    "re_keyed": ("rekeyed_total", "Records taken from logs by a further entity."),
+    "late_events": ("events_late_total", "Events later than features.lateness."),
+    "entities_asked": ("entities_asked_total", "Entities looked for in Redis."),
+    "entity_events_dropped": (
+        "entity_events_dropped_total",
+        "Events beyond features.entity_events_max of their entity.",
+    ),
 }
 
 
@@ -115,6 +122,8 @@ class WorkerMetrics:
         self._staleness = self._gauge(
             "model_staleness_seconds", "Since the snapshot in use was known to be the newest."
         )
+        self._entities = self._gauge("entities", "Entities in memory.", "lane")
+        self._entity_bytes = self._gauge("entity_bytes", "What they take in memory.", "lane")
         self._outage = self._gauge(
             "outage_seconds", "How long work has waited for a server that is away.", "server"
         )
@@ -164,6 +173,14 @@ class WorkerMetrics:
             for lane, value in values.items():
                 gauge.labels(lane).set(value)
         self._lanes_owned.set(len(lags))
+
+    def set_entities(self, entities: Mapping[str, tuple[int, int]]) -> None:
+        """Tell how many entities each lane has in memory, and in how many bytes."""
+        self._entities.clear()
+        self._entity_bytes.clear()
+        for lane, (n, n_bytes) in entities.items():
+            self._entities.labels(lane).set(n)
+            self._entity_bytes.labels(lane).set(n_bytes)
 
     def set_model(self, position: int, staleness_s: float) -> None:
         """Tell which model scores here."""

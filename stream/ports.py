@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from models.stores.base import NO_CHANGES, Lease
+from models.stores.base import NO_CHANGES, KeyedChanges, Lease
 
 
 class Record(Protocol):
@@ -50,15 +50,17 @@ class Outcome(msgspec.Struct):
     """What a handler made of a batch: written and published by the lane in the commit order.
 
     `messages` are published before the commit, `announcements` after it. `changes` are keyed
-    state (None deletes). With `durable` false there is nothing to write: the lane's position in
-    the store stays where it is, and a restart absorbs these records again. `position` is set where
-    the lane's state stands elsewhere than the lane: a learner's, at its last version.
-    `counts` say what happened, by metric name or (name, reason); `label_delays` are in seconds.
+    state (None deletes), `keyed` the part of it that is loaded key by key. With `durable` false
+    there is nothing to write: the lane's position in the store stays where it is, and a restart
+    absorbs these records again. `position` is set where the lane's state stands elsewhere than the
+    lane: a learner's, at its last version. `counts` say what happened, by metric name or (name,
+    reason); `label_delays` are in seconds.
     """
 
     messages: list[Message] = []
     announcements: list[Message] = []
     changes: dict[str, bytes | None] = {}
+    keyed: KeyedChanges | None = None
     watermark: float | None = None
     cuts: list[Cut] = []
     durable: bool = True

@@ -7,9 +7,12 @@ decides what else there is:
   above the position, which are taken again, are published again and do not change.
 - **Claims**: the newest example of an event is its revision in force. Nothing is in flight: a label
   that was claimed and is not in the examples log waits again, and claims again.
+- **Entities**: what they had done is not in the outputs. Their pasts begin anew, and waiting events
+  are learned without features of it; both are counted. Re-keyed logs go on at their ends.
 - **Silence**: decided events that the sweep had not come to join its queue again; those above the
   position do so when they are taken again.
-- **The learner** is the fold of the examples log, cut as a version so that scoring goes on with it.
+- **The learner** is the fold of the examples log, along the lineage that the audit says was in
+  force, cut as a version so that scoring goes on with it. It stays frozen if it was.
 
 The birth record is written last: until then workers refuse to start, and the command can be
 repeated.
@@ -37,6 +40,8 @@ from models.stores.base import (
 )
 from models.types import Example
 from stream import topics
+from stream.commands import distinct
+from stream.control import FROZEN
 from stream.decided import DecidedEvents
 from stream.decoding import LabelDecoder
 from stream.label import waiting_entry, waiting_label
@@ -50,12 +55,18 @@ from stream.messages import (
 from stream.outcomes import Input, Outcomes, RecoveryImpossible
 from stream.ports import LogReader, LogRecord
 from stream.replay import fold
+from stream.retracing import Retraced, retrace
 from stream.settings import Settings
+from stream.topology import event_topics, lane_kind
 
 STORE_BATCH = 2_000
 
 NO_DECISION = "events without a decision that is still kept, or whose ids had come before"
 UNREADABLE_LABELS = "labels without an outcome that this configuration can't decode"
+COMMANDS_TO_GIVE_AGAIN = "commands of an earlier release, which have to be given again"
+WITHOUT_FEATURES = (
+    "events that wait for labels without the features of their entities' pasts, which begin anew"
+)
 NEVER_TAKEN = "events and labels that were removed before a worker took them"
 
 
@@ -68,6 +79,7 @@ class Recovered:
     n_waiting: int = 0
     version: str | None = None
     n_learned: int = 0
+    frozen: bool = False
     fingerprint: str = ""
     gone: Counter[str] = field(default_factory=Counter)
 
@@ -99,11 +111,19 @@ class Recovery:
     ) -> None:
         self._settings = settings
         self._log = log
+        self._path = event_topics(settings)
+        if len(self._path) > 1 and settings.join.negative_after:
+            raise RecoveryImpossible(
+                "join.negative_after can't be recovered together with features of further "
+                "entities: which events were silent stands in the order of the re-keyed log. Set "
+                "it to 0 to recover"
+            )
         self._learner = learner
         self._reading = reading
         self.found = Recovered()
         self._outcomes = Outcomes(
-            self._input(topics.EVENTS, committed),
+            # What was taken from the events topic may not have got through the re-keyed logs.
+            self._input(topics.EVENTS, committed if len(self._path) == 1 else {}),
             self._input(topics.LABELS, committed),
             all_scores_kept=not any(
                 first for first, _ in log.ends(topics.SCORES.full_name(settings.app)).values()
@@ -116,13 +136,15 @@ class Recovery:
         self._oldest = math.inf
         self._store: Store | None = None
         self._leases: dict[str, Lease] = {}
+        self._retraced = Retraced((), {}, 0)
 
     async def run(self, store: Store | None, now: float, birth: bytes) -> Recovered:
         """Rebuild everything in the store; without a store, find out what would be written.
 
         1. Drop what is left, and take all lanes over.
         2. Read scores and dead letters: what came of each event.
-        3. Read the examples: the learner, what came of each label, how far silence was swept.
+        3. Read the audit and the commands: the lineage in force. Read the examples: the learner,
+           what came of each label, how far silence was swept.
         4. Read the labels that have no outcome: they wait.
         5. Read scores again with their events: the pending records.
         6. Read the examples again: the claims.
@@ -139,9 +161,12 @@ class Recovery:
         if store is not None:
             await self._take_over(store, epoch=int(now * 1000))
         self._read_outcomes()
+        self._retrace_commands()
         self._rebuild_learner()
         waiting = self._find_waiting(now)
         await self._rebuild_pending()
+        if self._settings.features.names():
+            self.found.gone[WITHOUT_FEATURES] = self.found.n_pending
         await self._restore_claims()
         await self._write_positions(waiting)
         await self._write_version(now)
@@ -156,7 +181,10 @@ class Recovery:
         return side
 
     async def _take_over(self, store: Store, epoch: int) -> None:
-        lanes = [f"score.{partition}" for partition in self._outcomes.events.ends]
+        kinds = [lane_kind(place, len(self._path)) for place in range(len(self._path))]
+        lanes = [
+            f"{kind}.{partition}" for kind in kinds for partition in self._outcomes.events.ends
+        ]
         lanes += [f"label.{partition}" for partition in self._outcomes.labels.ends]
         lanes.append("learn.0")
         await store.start_over(lanes, epoch)
@@ -184,6 +212,13 @@ class Recovery:
             for record in batch:
                 self._outcomes.note_letter(record.value or b"")
 
+    def _retrace_commands(self) -> None:
+        values = (one.value or b"" for batch in self._read(topics.AUDIT) for one in batch)
+        commands = (one for batch in self._read(topics.CONTROL) for one in batch)
+        self._retraced = retrace(distinct(values), commands)
+        self.found.frozen = self._retraced.changes.get(FROZEN) is not None
+        self.found.gone[COMMANDS_TO_GIVE_AGAIN] = self._retraced.n_unknown
+
     def _rebuild_learner(self) -> None:
         def batches() -> Iterator[list[tuple[int, bytes]]]:
             for batch in self._read(topics.EXAMPLES):
@@ -191,7 +226,7 @@ class Recovery:
                     self._outcomes.note_example(decode_example(record.value or b""))
                 yield [(record.offset, record.value or b"") for record in batch]
 
-        for _ in fold(self._learner, batches()):
+        for _ in fold(self._learner, batches(), segments=self._retraced.segments):
             pass
 
     def _find_waiting(self, now: float) -> dict[int, dict[str, bytes | None]]:
@@ -285,9 +320,17 @@ class Recovery:
             mark = outcomes.events.watermarks.get(partition)
             swept = outcomes.swept.get(partition)
             changes = {} if swept is None else {SWEPT: b"%d" % swept}
-            await self._commit(f"score.{partition}", position, changes, mark)
+            await self._commit(
+                f"{lane_kind(0, len(self._path))}.{partition}", position, changes, mark
+            )
             gaps = outcomes.events.gaps(partition, position)
             self.found.gone[NO_DECISION] += sum(end - start for start, end in gaps)
+        for place, topic in enumerate(self._path[1:], 1):
+            # What has no outcome is taken from the events topic again, and comes behind the end.
+            kind, name = lane_kind(place, len(self._path)), topic.full_name(self._settings.app)
+            for partition, (_, end) in self._log.ends(name).items():
+                mark = outcomes.events.watermarks.get(partition)
+                await self._commit(f"{kind}.{partition}", end, {}, mark)
         for partition in outcomes.labels.ends:
             position = outcomes.label_position(partition)
             mark = outcomes.labels.watermarks.get(partition)
@@ -308,7 +351,10 @@ class Recovery:
     async def _write_version(self, now: float) -> None:
         learner = self._learner
         self.found.n_learned = learner.n_learned
-        if learner.position == 0:
+        segments, changes, _ = self._retraced
+        if learner.position == 0 and not segments:
+            if changes:
+                await self._commit("learn.0", 0, changes, None)
             return
         self.found.fingerprint = learner.fingerprint()
         self.found.version = learner.version_id
@@ -320,6 +366,7 @@ class Recovery:
                 libraries=checkpoint.libraries(),
                 cut_time=now,
                 reason=CutReason.REBUILT,
+                segments=segments,
             )
             await self._store.cut_version(
                 self._leases["learn.0"],
@@ -329,6 +376,7 @@ class Recovery:
                 blob,
                 self._settings.versions.keep,
                 replace=True,  # This one is proven; what a store that lost data has is not.
+                changes=changes,
             )
 
 

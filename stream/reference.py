@@ -39,6 +39,7 @@ _TYPES: dict[Any, str] = {
     bool: "true or false",
     Path: "path",
     SecretStr: "secret text",
+    dict[str, Any]: "table",
 }
 _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 _DURATION_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
@@ -64,6 +65,13 @@ def reference() -> str:
             continue
         parts.append(_table(f"[{name}]", section.__doc__ or "", list(_keys(section, name))))
         for inner_name, inner in section.model_fields.items():
+            path = f"{name}.{inner_name}"
+            listed, nested = _section_in_list(inner), _section_of(inner)
+            if listed is not None:
+                keys = list(_keys(listed, path, in_environment=False))
+                parts.append(_table(f"[[{path}]]", listed.__doc__ or "", keys))
+            if nested is not None:
+                parts.append(_table(f"[{path}]", nested.__doc__ or "", list(_keys(nested, path))))
             feature = _section_in_dict(inner)
             if feature is not None:
                 path = f"{name}.{inner_name}.{NAME}"
@@ -79,6 +87,12 @@ def keys() -> list[Key]:
         section = _section_of(field)
         if section is not None:
             listed += _keys(section, name)
+            for inner_name, inner in section.model_fields.items():
+                below = _section_in_list(inner) or _section_of(inner)
+                if below is not None:
+                    path = f"{name}.{inner_name}"
+                    in_environment = _section_in_list(inner) is None
+                    listed += _keys(below, path, in_environment=in_environment)
     return listed
 
 
@@ -92,7 +106,7 @@ def _keys(section: type[BaseModel], prefix: str, *, in_environment: bool = True)
         if _section_in_dict(field) is not None:
             text = f"{field.description} See `[{prefix}.{name}.{NAME}]`."
             yield Key(f"{prefix}.{name}", "tables", "must be set", "", text)
-        else:
+        elif _section_in_list(field) is None and _section_of(field) is None:
             yield _key(f"{prefix}.{name}", field, in_environment=in_environment)
 
 
@@ -103,7 +117,8 @@ def _key(path: str, field: FieldInfo, *, in_environment: bool = True) -> Key:
 
 
 def _table(title: str, text: str, rows: list[Key]) -> str:
-    lines = [f"## {title.replace('[', '`[').replace(']', ']`')}", ""]
+    heading = f"`{title}`" if title.startswith("[") else title
+    lines = [f"## {heading}", ""]
     if text:
         lines += [text.strip().splitlines()[0], ""]
     lines += ["| key | type | default | environment | |", "| --- | --- | --- | --- | --- |"]
@@ -126,6 +141,13 @@ def _section_in_dict(field: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
+def _section_in_list(field: FieldInfo) -> type[BaseModel] | None:
+    if get_origin(field.annotation) is not tuple:
+        return None
+    kind = get_args(field.annotation)[0]
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
 def _type_text(field: FieldInfo) -> str:
     if _is_duration(field):
         return "duration"
@@ -143,10 +165,17 @@ def _name_of(kind: Any) -> str:
     origin = get_origin(kind)
     if origin is Annotated:
         return _name_of(get_args(kind)[0])
+    if origin is tuple:
+        if _counts_seconds(get_args(kind)[0]):
+            return "list of durations"
+        return f"list of {_name_of(get_args(kind)[0])}"
     if origin in (Union, types.UnionType):
         return _name_of(next(part for part in get_args(kind) if part is not type(None)))
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
+    if origin is dict:
+        inner = get_args(kind)[1]
+        return "table" if inner is Any else f"table of {_name_of(inner)}"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return ", ".join(f"`{member.value}`" for member in kind)
     return _TYPES[kind]
@@ -159,6 +188,8 @@ def _default_text(field: FieldInfo) -> str:
         return "none"
     if _is_duration(field):
         return f"`{_duration_text(field.default)}`"
+    if field.default == ():
+        return "`[]`"
     if isinstance(field.default, bool):
         return f"`{str(field.default).lower()}`"
     if isinstance(field.default, int | float):
@@ -168,6 +199,11 @@ def _default_text(field: FieldInfo) -> str:
 
 def _is_duration(field: FieldInfo) -> bool:
     return any(getattr(rule, "func", None) is parse_duration for rule in field.metadata)
+
+
+def _counts_seconds(kind: Any) -> bool:
+    rules = getattr(kind, "__metadata__", ())
+    return any(getattr(rule, "func", None) is parse_duration for rule in rules)
 
 
 def _duration_text(seconds: float) -> str:

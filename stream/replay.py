@@ -28,8 +28,8 @@ def fold(
     LogIncomplete
         When an offset is missing: the state would look right and be another.
     """
-    position = learner.position
-    course = Course(learner, segments)
+    # Before the course leads on: a rollback to the untrained learner starts at once.
+    position, course = learner.position, Course(learner, segments)
     for batch in batches:
         wanted = [
             (offset, value)
@@ -38,7 +38,7 @@ def fold(
         ]
         if wanted:
             offsets = [offset for offset, _ in wanted]
-            _check_no_gap(position, offsets)
+            check_no_gap(position, offsets)
             course.absorb([decode_example(value) for _, value in wanted], offsets)
             position = offsets[-1] + 1
             yield position
@@ -46,7 +46,8 @@ def fold(
             return
 
 
-def _check_no_gap(position: int, offsets: Sequence[int]) -> None:
+def check_no_gap(position: int, offsets: Sequence[int]) -> None:
+    """Raise `LogIncomplete` unless the offsets follow one another from the position on."""
     for expected, offset in enumerate(offsets, position):
         if offset != expected:
             raise LogIncomplete(

@@ -11,17 +11,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from models.stores.base import Lease, NewPending, PendingStore
+from models.reasons import Attribution, Reasons
+from models.stores.base import Lease, NewPending, Store
 from models.types import Example, Features, Score, Task
 from stream import topics
-from stream.decoding import Event, EventDecoder
+from stream.decoding import Event
+from stream.derived import Stage
+from stream.explaining import Explaining
+from stream.intake import Decoder, take_in
 from stream.messages import (
     SHARD_KEY,
-    InvalidMessage,
     Pending,
     decision_of,
     decode_pending,
-    encode_dead_letter,
     encode_json,
     encode_pending,
 )
@@ -32,11 +34,17 @@ from stream.silence import Silence
 class Scorer(Protocol):
     """The model in force: the live learner where this worker owns it, else a snapshot."""
 
-    threshold: float | None
-    """The threshold that comes with it; None: the configured one."""
+    @property
+    def threshold(self) -> float | None:
+        """The threshold that comes with it; None: the configured one."""
+        ...
 
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """Score events, in order."""
+        ...
+
+    def explain_many(self, rows: Sequence[Features]) -> list[Attribution]:
+        """Attribute the scores that `score_many` gives now to features."""
         ...
 
     def stamp(self) -> tuple[str, int, bool]:
@@ -51,6 +59,10 @@ class ScoreHandler:
     ----------
     silence
         Makes negatives of events that nobody labelled in time; None: they are just forgotten.
+    explaining
+        Says which scores get reasons; None: none.
+    stage
+        Adds features of the past; None: events are scored as they come.
     """
 
     def __init__(
@@ -58,13 +70,15 @@ class ScoreHandler:
         partition: int,
         *,
         topic: str,
-        decoder: EventDecoder,
+        decoder: Decoder[Any],
         scorer: Scorer,
-        store: PendingStore,
+        store: Store,
         task: Task,
         threshold: float,
         ttl: float,
         silence: Silence | None = None,
+        explaining: Explaining | None = None,
+        stage: Stage | None = None,
     ) -> None:
         self._partition = partition
         self._topic = topic
@@ -75,6 +89,9 @@ class ScoreHandler:
         self._threshold = threshold
         self._ttl = ttl
         self._silence = silence
+        self._explaining = explaining
+        self.stage = stage
+        self._fields = decoder.fields if stage is None else stage.fields
         self._lease: Lease | None = None
         self._watermark = float("-inf")
         self._generation_checked = float("-inf")
@@ -87,8 +104,9 @@ class ScoreHandler:
     async def open(self, lease: Lease) -> int | None:
         """Take the position from the lease, and write down which features we store."""
         self._lease = lease
-        fields = self._decoder.fields
-        await self._store.save_fields(fields.id, fields.names)
+        await self._store.save_fields(self._fields.id, self._fields.names)
+        if self.stage is not None:
+            self.stage.open(lease)
         if self._silence is None:
             # It may have been on before: what is queued would be kept for ever.
             await self._store.forget_silent(lease)
@@ -97,13 +115,16 @@ class ScoreHandler:
     async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
         """Score a batch; events seen before get their stored decision."""
         outcome = Outcome(counts=Counter())
-        events, offsets = self._decode(records, outcome)
+        decoder = self._decoder
+        events, offsets = take_in(records, decoder, self._topic, self._partition, outcome)
+        assert self._lease is not None, "absorb before open"
+        if self.stage is not None:
+            events = await self.stage.pass_through(events, self._lease, self._store, outcome)
         pending = self._score(events, offsets)
         news = [
             NewPending(event.event_id, event.event_time, encode_pending(record))
             for event, record in zip(events, pending, strict=True)
         ]
-        assert self._lease is not None, "absorb before open"
         firsts: list[bytes | None] = []
         if news:
             sweep = self._silence is not None
@@ -119,32 +140,23 @@ class ScoreHandler:
         outcome.watermark = self._watermark
         return outcome
 
-    def _decode(self, records: Sequence[Record], outcome: Outcome) -> tuple[list[Event], list[int]]:
-        events: list[Event] = []
-        offsets: list[int] = []
-        decode = self._decoder.decode
-        for record in records:
-            try:
-                events.append(decode(record.value, record.timestamp))
-                offsets.append(record.offset)
-            except InvalidMessage as error:
-                letter = encode_dead_letter(record, self._topic, self._partition, error)
-                outcome.messages.append(
-                    Message(topics.DEAD_LETTERS.name, self._partition, record.key, letter)
-                )
-                outcome.counts["dead_letters", error.reason] += 1
-        outcome.counts["events"] += len(records)
-        return events, offsets
-
     def _score(self, events: list[Event], offsets: list[int]) -> list[Pending]:
         scores = self._scorer.score_many([event.features for event in events])
         # River's sigmoid gives the integers 0 and 1 far out, which JSON would keep.
         plain: list[Any] = [dict(s) if isinstance(s, Mapping) else float(s) for s in scores]
         version, position, stale = self._scorer.stamp()
-        fields, partition = self._decoder.fields.id, self._partition
+        fields, partition = self._fields.id, self._partition
         threshold = self._scorer.threshold
         if threshold is None:
             threshold = self._threshold
+        # By the very model that scored: it learns nothing before this returns.
+        reasons: list[Reasons | None] = [None] * len(events)
+        if self._explaining is not None and (
+            chosen := self._explaining.choose(plain, threshold, position)
+        ):
+            rows = [events[i].features for i in chosen]
+            for i, found in zip(chosen, self._scorer.explain_many(rows), strict=True):
+                reasons[i] = self._explaining.tell(found)
         return [
             Pending(
                 fields,
@@ -156,10 +168,12 @@ class ScoreHandler:
                 event.entity,
                 partition,
                 stale,
+                why,
+                event.origin,
                 event.event_time,
                 offset,
             )
-            for event, score, offset in zip(events, plain, offsets, strict=True)
+            for event, score, offset, why in zip(events, plain, offsets, reasons, strict=True)
         ]
 
     def _publish(self, events: list[Event], pending: list[Pending], outcome: Outcome) -> None:
@@ -203,6 +217,7 @@ class ScoreHandler:
                 origin,
                 offset,
                 position,
+                entity=record.entity,
             )
             outcome.messages.append(
                 Message(topics.EXAMPLES.name, 0, SHARD_KEY, encode_json(example))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from models.learner import Learner
+from models.reasons import Attribution
 from models.thresholds import ThresholdRule, fixed_threshold
 from models.types import Features, Score
 
@@ -32,6 +33,8 @@ class ModelInForce:
         self._staleness_max = staleness_max
         self.live: Learner | None = None
         self._rule: ThresholdRule | None = None
+        self.observe: Callable[[Sequence[Features], Sequence[Score]], None] | None = None
+        """Told of all events that are scored, with their scores."""
         self.live_version: str | None = None
         self._snapshot = fresh()
         self._snapshot_version = self._snapshot.version_id
@@ -55,7 +58,14 @@ class ModelInForce:
 
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """Score events, in order."""
-        return (self.live or self._snapshot).score_many(rows)
+        scores = (self.live or self._snapshot).score_many(rows)
+        if self.observe is not None:
+            self.observe(rows, scores)
+        return scores
+
+    def explain_many(self, rows: Sequence[Features]) -> list[Attribution]:
+        """Attribute the scores that `score_many` gives now to features."""
+        return (self.live or self._snapshot).explain_many(rows)
 
     def stamp(self) -> tuple[str, int, bool]:
         """Give (version id, model position, stale) of the model that scores now."""

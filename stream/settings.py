@@ -22,8 +22,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from models.sealing import KeyRing
 from models.types import Task
 from stream.challenger_settings import ChallengerSettings
-from stream.decision_settings import DecisionSettings, FittingDecisionSettings
+from stream.decision_settings import DecisionSettings, FittingDecisionSettings, ReasonSettings
+from stream.drift_section import DriftSettings
 from stream.durations import Duration
+from stream.feature_settings import DerivedSettings
 from stream.section import Section, SettingsError, explain, secret
 
 PRESETS = Path(__file__).parent / "presets"
@@ -206,23 +208,6 @@ class ModelSettings(Section):
     rolling_n: int = Field(1000, ge=10, description="Examples in the rolling metrics.")
 
 
-class DriftSettings(Section):
-    """How readily drift is called (ADWIN's delta: smaller is stricter)."""
-
-    warning_delta: float = Field(0.01, gt=0, lt=1, description="ADWIN delta of the warning.")
-    confirmed_delta: float = Field(
-        0.001, gt=0, lt=1, description="ADWIN delta of the confirmation."
-    )
-
-    @model_validator(mode="after")
-    def _order(self) -> DriftSettings:
-        if self.confirmed_delta > self.warning_delta:
-            raise ValueError(
-                "confirmed_delta must not be above warning_delta: it is the strict one"
-            )
-        return self
-
-
 class JoinSettings(Section):
     """How long events wait for labels, and labels for events."""
 
@@ -311,14 +296,23 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     redis: RedisSettings = RedisSettings()
     event: EventSettings
+    features: DerivedSettings = DerivedSettings()
     label: LabelSettings = LabelSettings()
     model: ModelSettings = ModelSettings()
     decision: FittingDecisionSettings = DecisionSettings()
+    reasons: ReasonSettings = ReasonSettings()
     drift: DriftSettings = DriftSettings()
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()
     worker: WorkerSettings = WorkerSettings()
     challengers: ChallengerSettings = ChallengerSettings()
+
+    @model_validator(mode="after")
+    def _derived(self) -> Settings:
+        self.features.check(self.event)
+        if self.features.risk and self.model.task not in (Task.BINARY, Task.ANOMALY):
+            raise ValueError(f"features.risk needs positives, and model.task is {self.model.task}")
+        return self
 
     @model_validator(mode="after")
     def _labels(self) -> Settings:

@@ -83,4 +83,5 @@ class Silence:
             pending.offset,
             floor,
             self._weight,
+            entity=pending.entity,
         )

@@ -53,7 +53,9 @@ EXAMPLES = Topic(
     # The model is a fold over this log: what is deleted here can't be replayed.
     retention_ms=FOREVER,
 )
-DRIFT = Topic("drift", "shard", "drift evidence", "learn lane", "ops", one_partition=True)
+DRIFT = Topic(
+    "drift", "shard", "drift evidence", "learn lane, score lane", "ops", one_partition=True
+)
 VERSIONS = Topic("versions", "shard", "a version was cut", "learn lane", "ops", one_partition=True)
 DEAD_LETTERS = Topic(
     "dead-letters",
@@ -107,5 +109,3 @@ TOPICS = (
     DEAD_LETTERS,
     REPLAYS,
 )
-INPUTS = (EVENTS, LABELS, EXAMPLES)
-"""What lanes read, a lane for each partition."""

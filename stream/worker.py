@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from models.learner import Learner
 from models.lineage import Lineage
@@ -18,17 +19,23 @@ from models.stores.base import Store
 from stream import topics
 from stream.challenge import ChallengerCommands
 from stream.decoding import EventDecoder, LabelDecoder
+from stream.derived import Stage
+from stream.enrich import EnrichHandler
+from stream.intake import Decoder
 from stream.label import LabelHandler
+from stream.label_free import LabelFree
 from stream.lane import Lane
 from stream.learn import LearnHandler
-from stream.learners import new_learner, trusted
+from stream.learners import drift_settings, new_learner, trusted
 from stream.messages import SHARD_KEY, AuditRecord, encode_json
 from stream.metrics import WorkerMetrics
 from stream.ports import Clock, Handler, Logs, Message, Outbox, Outcome, Record
+from stream.re_keyed import EnrichedDecoder, FactPublisher, Rekeyer
 from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
 from stream.silence import Silence
+from stream.topology import event_stages, event_topics, lane_kind, re_keyed
 from stream.vault import Background, RefusedVersion, Vault
 
 log = logging.getLogger(__name__)
@@ -85,6 +92,9 @@ class Worker:
         )
         self._audit: list[Message] = []
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
+        self._label_free = LabelFree(drift_settings(settings.drift), name, clock.now)
+        if settings.drift.label_free:
+            self.model.observe = self._label_free.observe
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
         runs_on = "compiled estimators" if self._fresh().is_compiled else "River's own estimators"
         log.info("pipeline %s runs on %s", settings.model.pipeline, runs_on)
@@ -128,18 +138,9 @@ class Worker:
 
     def _handler(self, topic: str, partition: int) -> tuple[str, Handler]:
         settings = self.settings
-        if topic == self.topic(topics.EVENTS):
-            return "score", ScoreHandler(
-                partition,
-                topic=topic,
-                decoder=EventDecoder(settings.event),
-                scorer=self.model,
-                store=self._store,
-                task=settings.model.task,
-                threshold=settings.decision.threshold(settings.model.threshold),
-                ttl=settings.join.ttl,
-                silence=self._silence(partition),
-            )
+        path = [self.topic(known) for known in event_topics(settings)]
+        if topic in path:
+            return self._event_handler(path.index(topic), topic, partition)
         if topic == self.topic(topics.LABELS):
             return "label", LabelHandler(
                 partition,
@@ -151,6 +152,7 @@ class Worker:
                 waiting_max=settings.join.waiting_max,
                 corrections=settings.label.corrections == "learn",
                 scored_until=self.scored_until,
+                facts=self._facts(),
             )
         assert topic == self.topic(topics.EXAMPLES), topic
         challengers, commands = ChallengerCommands.of(
@@ -167,6 +169,43 @@ class Worker:
             challengers=challengers,
             commands=commands,
         )
+
+    def _event_handler(self, place: int, topic: str, partition: int) -> tuple[str, Handler]:
+        """Make the handler of one of the logs that events pass; the last one scores them."""
+        settings, store = self.settings, self._store
+        made = event_stages(settings)
+        stage, kind = made[place], lane_kind(place, len(made))
+        decoder: Decoder[Any] = EventDecoder(settings.event)
+        if place:
+            decoder = EnrichedDecoder(made[place - 1].fields)
+        if kind != "score":
+            onward = self._rekeyers(made)[place]
+            return kind, EnrichHandler(
+                partition, topic=topic, decoder=decoder, stage=stage, onward=onward, store=store
+            )
+        return kind, ScoreHandler(
+            partition,
+            topic=topic,
+            decoder=decoder,
+            scorer=self.model,
+            store=store,
+            task=settings.model.task,
+            threshold=settings.decision.threshold(settings.model.threshold),
+            ttl=settings.join.ttl,
+            silence=self._silence(partition),
+            explaining=settings.reasons.explaining(settings.model.task),
+            stage=stage if place or stage.adds else None,
+        )
+
+    def _rekeyers(self, made: Sequence[Stage]) -> list[Rekeyer]:
+        n = self.settings.kafka.partitions
+        logs = zip(re_keyed(self.settings), made[1:], strict=True)
+        return [Rekeyer(topic, stage, n) for topic, stage in logs]
+
+    def _facts(self) -> FactPublisher | None:
+        if not self.settings.features.risk:
+            return None
+        return FactPublisher(self._rekeyers(event_stages(self.settings)))
 
     def _silence(self, partition: int) -> Silence | None:
         join = self.settings.join
@@ -187,7 +226,7 @@ class Worker:
         marks = [
             lane.handler.watermark
             for lane, _, _ in self._lanes.values()
-            if isinstance(lane.handler, ScoreHandler) and self.behind(lane)
+            if isinstance(lane.handler, ScoreHandler | EnrichHandler) and self.behind(lane)
         ]
         return min(marks, default=math.inf)
 
@@ -229,7 +268,15 @@ class Worker:
                     self.model.replace_snapshot(good.learner, good.version_id, rule)
             if newest is None or newest == self.model.version:
                 self.model.confirm()
+        self._note_drift()
         await self._publish_audit()
+
+    def _note_drift(self) -> None:
+        for signal in self._label_free.take():
+            log.info("drift without labels, %s: %s moved", signal.level, signal.what)
+            key = "drift", f"{signal.kind}/{signal.level}/{signal.direction}"
+            self.metrics.count(Outcome(counts={key: 1}))
+            self._audit.append(self._label_free.record_of(signal))
 
     def _note_refusal(self, refused: RefusedVersion) -> None:
         version_id, reason, detail = refused
@@ -262,6 +309,14 @@ class Worker:
             if isinstance(lane.handler, LabelHandler)
         }
         self.metrics.set_lanes({lane.name: self.lag(lane) for lane in lanes}, waiting)
+        folds = {
+            lane.name: lane.handler.stage.fold
+            for lane in lanes
+            if isinstance(lane.handler, ScoreHandler | EnrichHandler) and lane.handler.stage
+        }
+        self.metrics.set_entities(
+            {name: (len(fold), fold.n_bytes) for name, fold in folds.items() if fold is not None}
+        )
         _, position, _ = self.model.stamp()
         self.metrics.set_model(position, self.model.age)
         for lane in lanes:

@@ -118,7 +118,8 @@ def everything(learner: Learner) -> tuple[object, ...]:
         learner.metrics(),
         learner.fingerprint(),
         learner._probes,
-        [(window.n, window.total) for window in (watch._warning, watch._drift)],
-        [(window.adwin.width, window.adwin.total) for window in (watch._warning, watch._drift)],
+        list(watch._errors),
+        [(window.river.width, window.river.total) for window in (watch._warning, watch._drift)],
+        [features for _, features in (*learner._sample._recent, *learner._sample._thinned)],
         learner._seen._origins,
     )

@@ -24,6 +24,7 @@ HANDLERS = {
     f"stream.{name}"
     for name in (
         *("score", "label", "learn", "lane", "control", "messages", "decoding"),
+        *("derived", "intake", "enrich", "re_keyed"),
         *("rulings", "challengers", "challenger_states", "challenge", "standings"),
     )
 }

@@ -16,6 +16,7 @@ powers, `module` holds models and guards them against two callers at once.
 A tree is, from the ground up: `schema` (names), `categories` and `nominal`, `leaf` (what is seen
 and predicted), `splits` (the search), `tree`; with `adwin` and `random`, `adaptive_tree` and
 `forest`; `events` reads for them, `archive` dumps them, `trees_type` is their Python type.
+`bagging` has trees or logistic regressions for members. `half_space` stands alone.
 """
 
 try:

@@ -114,10 +114,24 @@ class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree):  # type: 
             raise ValueError("the drift detector must be ADWIN, not NoDrift")
         tree_dumps.write_parameters(writer, self)
         tree_dumps.write_detector(writer, self.drift_detector)
+        self.write_rules(writer)
+        tree_dumps.write_names(writer, self.nominal_attributes)
+
+    def write_rules(self, writer: DumpWriter) -> None:
+        """Write what an adaptive tree has beyond others."""
         writer.pack(
             "Bdd", self.bootstrap_sampling, self.drift_window_threshold, self.switch_significance
         )
-        tree_dumps.write_names(writer, self.nominal_attributes)
+
+    @staticmethod
+    def read_rules(reader: DumpReader) -> dict[str, Any]:
+        """Read what `write_rules` wrote."""
+        bootstrap, threshold, significance = reader.unpack("Bdd")
+        return {
+            "bootstrap_sampling": bool(bootstrap),
+            "drift_window_threshold": int(threshold),
+            "switch_significance": significance,
+        }
 
     def _write_empty(self, writer: DumpWriter) -> None:
         writer.pack("qqq", 0, 0, 0)
@@ -127,11 +141,5 @@ class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree):  # type: 
     def _parameters_of(cls, reader: DumpReader) -> dict[str, Any]:
         found = tree_dumps.read_parameters(reader)
         found["drift_detector"] = tree_dumps.read_detector(reader)
-        bootstrap, threshold, significance = reader.unpack("Bdd")
-        return {
-            **found,
-            "bootstrap_sampling": bool(bootstrap),
-            "drift_window_threshold": int(threshold),
-            "switch_significance": significance,
-            "nominal_attributes": tree_dumps.read_names(reader),
-        }
+        rules = cls.read_rules(reader)
+        return {**found, **rules, "nominal_attributes": tree_dumps.read_names(reader)}

@@ -195,20 +195,7 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
 
     def __setstate__(self, dump: bytes) -> None:
         self._restore(dump)
-        reader = DumpReader(dump, _KIND)
-        with_std, optimizer, *options = reader.unpack(_OPTIONS)
-        self.with_std = bool(with_std)
-        self.optimizer = _optimizer_of(int(optimizer), options[:_N_OPTIMIZER_OPTIONS])
-        (
-            self.l2,
-            self.l1,
-            self.intercept_init,
-            self.intercept_lr,
-            self.clip_gradient,
-            weight_pos,
-            weight_neg,
-        ) = options[_N_OPTIMIZER_OPTIONS:]
-        self.loss = optim.losses.Log(weight_pos=weight_pos, weight_neg=weight_neg)
+        self.__dict__.update(read_options(DumpReader(dump, _KIND)))
 
     @classmethod
     def load(cls, dump: bytes) -> Self:
@@ -242,26 +229,9 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
         )
 
     def _dump_of(self, scaler: Any, regression: Any) -> bytes:
-        optimizer, loss = regression.optimizer, regression.loss
-        number, options = _optimizer_options(optimizer)
-        if type(loss) is not optim.losses.Log:
-            raise ValueError(f"the loss must be Log, not {loss!r}")
-        if regression.l1 and number == _FTRL:
-            raise ValueError("FTRLProximal has its own l1; the model's must be zero")
+        optimizer = regression.optimizer
         writer = DumpWriter(_KIND)
-        writer.pack(
-            _OPTIONS,
-            scaler.with_std,
-            number,
-            *options,
-            regression.l2,
-            regression.l1,
-            regression.intercept_init,
-            _constant(regression.intercept_lr),
-            regression.clip_gradient,
-            loss.weight_pos,
-            loss.weight_neg,
-        )
+        write_options(writer, scaler, regression)
         writer.pack("d", regression.intercept)
         writer.pack("q", optimizer.n_iterations)
         writer.pack("d", regression.max_cum_l1 if regression.l1 else 0.0)
@@ -278,6 +248,53 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
 
 
 _OPTIONS = f"BB{_N_OPTIMIZER_OPTIONS}d7d"
+
+
+def write_options(writer: DumpWriter, scaler: Any, regression: Any) -> None:
+    """Write the parameters of a pair of River's, or of what has the attributes of both.
+
+    Raises
+    ------
+    ValueError
+        When one is not compiled.
+    """
+    number, options = _optimizer_options(regression.optimizer)
+    loss = regression.loss
+    if type(loss) is not optim.losses.Log:
+        raise ValueError(f"the loss must be Log, not {loss!r}")
+    if regression.l1 and number == _FTRL:
+        raise ValueError("FTRLProximal has its own l1; the model's must be zero")
+    writer.pack(
+        _OPTIONS,
+        scaler.with_std,
+        number,
+        *options,
+        regression.l2,
+        regression.l1,
+        regression.intercept_init,
+        _constant(regression.intercept_lr),
+        regression.clip_gradient,
+        loss.weight_pos,
+        loss.weight_neg,
+    )
+
+
+def read_options(reader: DumpReader) -> dict[str, Any]:
+    """Read what `write_options` wrote, as parameters of `ScaledLogisticRegression`."""
+    with_std, optimizer, *options = reader.unpack(_OPTIONS)
+    l2, l1, intercept_init, intercept_lr, clip_gradient, weight_pos, weight_neg = options[
+        _N_OPTIMIZER_OPTIONS:
+    ]
+    return {
+        "with_std": bool(with_std),
+        "optimizer": _optimizer_of(int(optimizer), options[:_N_OPTIMIZER_OPTIONS]),
+        "l2": l2,
+        "l1": l1,
+        "intercept_init": intercept_init,
+        "intercept_lr": intercept_lr,
+        "clip_gradient": clip_gradient,
+        "loss": optim.losses.Log(weight_pos=weight_pos, weight_neg=weight_neg),
+    }
 
 
 def _steps(pipeline: Any) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from river import base, drift
@@ -133,15 +134,33 @@ def read_names(reader: DumpReader) -> list[Any] | None:
     return names or None
 
 
+def write_seed(writer: DumpWriter, seed: int | None) -> None:
+    """Write a seed, or that there is none."""
+    writer.pack("Bq", seed is not None, seed or 0)
+
+
+def read_seed(reader: DumpReader) -> int | None:
+    """Read what `write_seed` wrote."""
+    has_seed, seed = reader.unpack("Bq")
+    return int(seed) if has_seed else None
+
+
 def write_generator(writer: DumpWriter, seed: int | None) -> None:
     """Write the state of a fresh `random.Random(seed)`."""
     words = random.Random(seed).getstate()[1]
     writer.pack(f"{_N_WORDS + 1}I", *words)
 
 
-def write_empty_schema(writer: DumpWriter) -> None:
-    """Write that no feature and no class is known yet."""
-    writer.pack("II", 0, 0)
+def read_generator(reader: DumpReader) -> None:
+    """Pass what `write_generator` wrote: only kernels draw."""
+    reader.unpack(f"{_N_WORDS + 1}I")
+
+
+def write_empty_schema(writer: DumpWriter, truths: Sequence[bool] = ()) -> None:
+    """Write that no feature is known yet, and no class but these."""
+    writer.pack("II", 0, len(truths))
+    for truth in truths:
+        writer.pack("Bd", _BOOL, truth)
 
 
 def write_empty_tree(writer: DumpWriter) -> None:

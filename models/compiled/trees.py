@@ -23,6 +23,7 @@ random numbers from the same seed. What differs, on purpose:
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -114,7 +115,8 @@ class Trees(base.Classifier):  # type: ignore[misc]
         self._restore(writer.finish())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (), self.dump()
+        # Past the constructor, which an ensemble's needs a model for.
+        return copyreg.__newobj__, (type(self),), self.dump()  # type: ignore[attr-defined]
 
     def __setstate__(self, dump: bytes) -> None:
         self._restore(dump)
@@ -129,7 +131,7 @@ class Trees(base.Classifier):  # type: ignore[misc]
         ValueError
             When the bytes are damaged, of another format or of another estimator.
         """
-        model = cls()
+        model = cls.__new__(cls)
         model.__setstate__(dump)
         return model
 
@@ -151,12 +153,15 @@ class Trees(base.Classifier):  # type: ignore[misc]
     def _begin(self) -> None:
         writer = self._head()
         tree_dumps.write_generator(writer, self._seed())
-        tree_dumps.write_empty_schema(writer)
+        self._write_schema(writer)
         self._write_empty(writer)
         self._restore(writer.finish())
 
     def _seed(self) -> int | None:
         return getattr(self, "seed", None)
+
+    def _write_schema(self, writer: DumpWriter) -> None:
+        tree_dumps.write_empty_schema(writer)
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         raise NotImplementedError

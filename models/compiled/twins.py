@@ -12,9 +12,10 @@ River's in size and a hundredth in time: it needs the extension wherever it is l
 from __future__ import annotations
 
 import inspect
+import random
 from typing import Any
 
-from river import compose, forest, naive_bayes, tree
+from river import anomaly, compose, ensemble, forest, naive_bayes, tree
 
 from models.compiled import AVAILABLE
 
@@ -57,16 +58,20 @@ def compiled_twin(model: Any) -> Any:
 
 def _tree_twin(model: Any) -> Any:
     from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
+    from models.compiled.bagging import ADWINBaggingClassifier, LeveragingBaggingClassifier
     from models.compiled.forest import ARFClassifier
+    from models.compiled.half_space import HalfSpaceTrees
     from models.compiled.trees import HoeffdingTreeClassifier
 
-    is_forest = type(model) is forest.ARFClassifier
     twins: dict[type[Any], type[Any]] = {
         tree.HoeffdingTreeClassifier: HoeffdingTreeClassifier,
         tree.HoeffdingAdaptiveTreeClassifier: HoeffdingAdaptiveTreeClassifier,
         forest.ARFClassifier: ARFClassifier,
+        anomaly.HalfSpaceTrees: HalfSpaceTrees,
+        ensemble.ADWINBaggingClassifier: ADWINBaggingClassifier,
+        ensemble.LeveragingBaggingClassifier: LeveragingBaggingClassifier,
     }
-    if type(model) not in twins or (len(model) if is_forest else model._root is not None):
+    if type(model) not in twins or not _is_fresh(model):
         return model
     names = inspect.signature(type(model)).parameters
     if "seed" in names and model.seed is None:
@@ -77,6 +82,19 @@ def _tree_twin(model: Any) -> Any:
     except ValueError:
         # Something about it is not compiled, and River has it.
         return model
+
+
+def _is_fresh(model: Any) -> bool:
+    match model:
+        case forest.ARFClassifier():
+            return len(model) == 0
+        case anomaly.HalfSpaceTrees():
+            return not model.trees
+        case ensemble.ADWINBaggingClassifier() | ensemble.LeveragingBaggingClassifier():
+            # Whatever it learns, it draws for first.
+            fresh: Any = random.Random(model.seed)
+            return bool(model._rng.getstate() == fresh.getstate())
+    return model._root is None
 
 
 def river_twin(model: Any) -> Any:

@@ -83,6 +83,22 @@ class SettledClaim(msgspec.Struct, frozen=True, gc=False):
     own: bool
 
 
+class KeyedChange(msgspec.Struct, frozen=True, gc=False):
+    """A key's new content and generation; `before` is the generation that it was stored in."""
+
+    key: str
+    generation: int
+    content: bytes
+    before: int | None = None
+
+
+class KeyedChanges(msgspec.Struct, frozen=True):
+    """What of a lane's keyed state to write; generations below `floor` are dropped."""
+
+    changes: Sequence[KeyedChange] = ()
+    floor: int | None = None
+
+
 class Verdict(StrEnum):
     """What became of a claim; once given to a label, it never changes."""
 
@@ -128,8 +144,8 @@ class Swept(msgspec.Struct, frozen=True):
 class Claims:
     """Answers to a batch of claims, with how far the score lanes have come.
 
-    `watermark` is the lowest event time that any active score lane has committed; None while
-    no score lane is active.
+    `watermark` is the lowest event time that any active lane of events has committed; None while
+    none is active.
     """
 
     found: list[Claimed]
@@ -169,11 +185,16 @@ class LaneStore(Protocol):
         position: int,
         changes: Mapping[str, bytes | None],
         watermark: float | None = None,
+        keyed: KeyedChanges | None = None,
     ) -> None:
-        """Write position, changed state (None deletes) and watermark, all or nothing.
+        """Write position, changed state (None deletes), watermark and keyed state, all or nothing.
 
         Raises `CheckpointConflict` if another owner has acquired the lane since.
         """
+        ...
+
+    async def read_keyed(self, lease: Lease, keys: Sequence[str]) -> dict[str, bytes]:
+        """Give what the lane's keyed state holds of these keys."""
         ...
 
     async def rest(self, lease: Lease) -> None:

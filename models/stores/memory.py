@@ -15,6 +15,7 @@ from models.stores.base import (
     SWEPT,
     Claimed,
     Claims,
+    KeyedChanges,
     Lease,
     NewClaim,
     NewPending,
@@ -24,6 +25,7 @@ from models.stores.base import (
     generation_end,
     generation_of,
 )
+from models.stores.keyed import KeyedMemory
 from models.stores.memory_claims import Claim
 from models.stores.tags import MemoryTags
 
@@ -51,6 +53,7 @@ class MemoryStore(MemoryTags):
         self._tags: dict[str, str] = {}
         self._fields: dict[int, list[str]] = {}
         self._birth: bytes | None = None
+        self._keyed = KeyedMemory()
 
     async def birth(self) -> bytes | None:
         """Give the birth record."""
@@ -74,7 +77,7 @@ class MemoryStore(MemoryTags):
             self._n_prepared,
         )
         events = self._pending, self._claims, self._own_claims, self._silent
-        for forgotten in (*lanes_too, *events, self._fields):
+        for forgotten in (*lanes_too, *events, self._fields, self._keyed):
             forgotten.clear()
         self._mark_at_rest = -math.inf
 
@@ -92,9 +95,10 @@ class MemoryStore(MemoryTags):
         position: int,
         changes: Mapping[str, bytes | None],
         watermark: float | None = None,
+        keyed: KeyedChanges | None = None,
     ) -> None:
-        """Write position, changed state (None deletes) and watermark, all or nothing."""
-        await self.prepare_commit(lease, position, changes, watermark)()
+        """Write position, changed state (None deletes), watermark and keyed state at once."""
+        await self.prepare_commit(lease, position, changes, watermark, keyed)()
 
     def prepare_commit(
         self,
@@ -102,12 +106,14 @@ class MemoryStore(MemoryTags):
         position: int,
         changes: Mapping[str, bytes | None],
         watermark: float | None = None,
+        keyed: KeyedChanges | None = None,
     ) -> Attempt:
         """Number a commit and give the attempt at it, which may be made twice, and late.
 
         For worlds with a network in between: that is what a client does that has no answer.
         """
-        return self._numbered(lease, lambda: self._commit(lease.lane, position, changes, watermark))
+        content = position, changes, watermark, keyed
+        return self._numbered(lease, lambda: self._commit(lease.lane, *content))
 
     def _numbered(self, lease: Lease, write: Callable[[], None]) -> Attempt:
         of = (lease.lane, lease.epoch)
@@ -130,6 +136,7 @@ class MemoryStore(MemoryTags):
         position: int,
         changes: Mapping[str, bytes | None],
         watermark: float | None,
+        keyed: KeyedChanges | None = None,
     ) -> None:
         self._positions[lane] = position
         state = self._states[lane]
@@ -140,6 +147,13 @@ class MemoryStore(MemoryTags):
                 state[key] = value
         if watermark is not None:
             self._watermarks[lane] = watermark
+        if keyed is not None:
+            self._keyed.write(lane, keyed)
+
+    async def read_keyed(self, lease: Lease, keys: Sequence[str]) -> dict[str, bytes]:
+        """Give what the lane's keyed state holds of these keys."""
+        self._check(lease)
+        return self._keyed.read(lease.lane, keys)
 
     async def rest(self, lease: Lease) -> None:
         """Say that the lane is idle: until its next commit it holds no watermark back."""
@@ -179,7 +193,7 @@ class MemoryStore(MemoryTags):
         self._check(lease)
         batch = {new.offset for new in claims}
         found = [self._claim(lease.lane, new, batch, corrections) for new in claims]
-        marks = [mark for lane, mark in self._watermarks.items() if lane.startswith("score.")]
+        marks = [mark for lane, mark in self._watermarks.items() if not lane.startswith("label.")]
         return Claims(found, min(marks, default=None))
 
     def _find(self, event_id: str) -> tuple[int, bytes | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from models.stores.base import Claimed, SettledClaim, Verdict
 
@@ -23,6 +24,16 @@ def claimed(record: bytes | None, verdict: bytes) -> Claimed:
     if kind is Verdict.REFUSED:
         return Claimed(record, kind, before=rest)
     return Claimed(record, kind, int(rest or 0))
+
+
+def state_arguments(changes: Mapping[str, bytes | None]) -> list[Any]:
+    """How many fields to set, these with their values, and the fields to delete."""
+    puts: list[str | bytes] = []
+    for key, value in changes.items():
+        if value is not None:
+            puts += (f"s:{key}", value)
+    deletes = [f"s:{key}" for key, value in changes.items() if value is None]
+    return [len(puts) // 2, *puts, *deletes]
 
 
 def settled(claim: SettledClaim) -> bytes:

@@ -6,6 +6,7 @@ Keys, all in one hash slot through the `{app}` tag:
 - `{app}:lane:<lane>`: hash; `epoch`, `commits` in it, `position`, and the lane's state under
   `s:<key>`
 - `{app}:watermarks`: hash of lane -> event time; idle lanes are absent
+- `{app}:keyed:<lane>:<g>`: hash of a lane's keyed state; the lane's hash names them, `g:<g>`
 - `{app}:pending:<g>` and `{app}:claims:<g>`: hashes of event id -> record, one pair a generation
 - `{app}:generations`: set of the generations that exist
 - `{app}:own:<g>` and `{app}:own-generations`: claims of labels that brought their own features
@@ -38,10 +39,12 @@ from models.errors import (
     UnknownVersion,
 )
 from models.stores import claim_scripts, scripts
+from models.stores import keyed as keyed_state
 from models.stores.base import (
     GENERATIONS_PER_TTL,
     NO_CHANGES,
     Claims,
+    KeyedChanges,
     Lease,
     NewClaim,
     NewPending,
@@ -49,7 +52,7 @@ from models.stores.base import (
     Swept,
     generation_of,
 )
-from models.stores.packing import claimed, pack, pack_double, settled
+from models.stores.packing import claimed, pack, pack_double, settled, state_arguments
 from models.stores.tags import RedisTags
 
 # What Redis answers while it can't serve: full, loading, a replica, its disk full.
@@ -67,7 +70,7 @@ _AWAY = (
 
 
 _ALL_BUT_VERSIONS = (
-    *("lane:*", "watermarks", "watermark-at-rest", "fields"),
+    *("lane:*", "keyed:*", "watermarks", "watermark-at-rest", "fields"),
     *("pending:*", "claims:*", "generations", "own:*", "own-generations", "silent:*", "unswept"),
 )
 
@@ -150,12 +153,25 @@ class RedisStore(RedisTags):
         position: int,
         changes: Mapping[str, bytes | None],
         watermark: float | None = None,
+        keyed: KeyedChanges | None = None,
     ) -> None:
-        """Write position, changed state (None deletes) and watermark, all or nothing."""
+        """Write position, changed state (None deletes), watermark and keyed state at once."""
         mark = "" if watermark is None else repr(watermark)
         head = [lease.epoch, self._number(lease), position, lease.lane, mark]
         keys = [self._lane(lease.lane), self._key("watermarks")]
-        await self._fenced(lease, scripts.COMMIT, keys, [*head, *_state_arguments(changes)])
+        if keyed is None:
+            await self._fenced(lease, scripts.COMMIT, keys, [*head, *state_arguments(changes)])
+            return
+        floor = "" if keyed.floor is None else keyed.floor
+        head += [self._keyed(lease), keyed_state.packed(keyed.changes), floor]
+        arguments = [*head, *state_arguments(changes)]
+        await self._fenced(lease, scripts.COMMIT_KEYED, keys, arguments)
+
+    async def read_keyed(self, lease: Lease, keys: Sequence[str]) -> dict[str, bytes]:
+        """Give what the lane's keyed state holds of these keys."""
+        arguments = [lease.epoch, self._keyed(lease), pack([key.encode() for key in keys])]
+        flat = await self._fenced(lease, scripts.READ_KEYED, [self._lane(lease.lane)], arguments)
+        return {keys[i]: content for i, content in zip(flat[::2], flat[1::2], strict=True)}
 
     async def rest(self, lease: Lease) -> None:
         """Say that the lane is idle: until its next commit it holds no watermark back."""
@@ -203,7 +219,7 @@ class RedisStore(RedisTags):
         flat, marks = await self._fenced(lease, claim_scripts.CLAIM, keys, arguments)
         pairs = zip(flat[::2], flat[1::2], strict=True)
         lanes = zip(marks[::2], marks[1::2], strict=True)
-        score_marks = [float(mark) for lane, mark in lanes if lane.startswith(b"score.")]
+        score_marks = [float(mark) for lane, mark in lanes if not lane.startswith(b"label.")]
         return Claims([claimed(*pair) for pair in pairs], min(score_marks, default=None))
 
     async def restore_claims(self, lease: Lease, claims: Sequence[SettledClaim]) -> None:
@@ -292,7 +308,7 @@ class RedisStore(RedisTags):
         keys = [self._lane(lease.lane), *self._keys("versions", "newest", "cuts", "tags")]
         head = [lease.epoch, self._number(lease), position, version_id, meta, blob, keep]
         how = [self._key("version:"), int(replace), " ".join(needed)]
-        await self._fenced(lease, scripts.CUT, keys, [*head, *how, *_state_arguments(changes)])
+        await self._fenced(lease, scripts.CUT, keys, [*head, *how, *state_arguments(changes)])
 
     async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
         """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""
@@ -342,6 +358,9 @@ class RedisStore(RedisTags):
     def _lane(self, lane: str) -> str:
         return self._key(f"lane:{lane}")
 
+    def _keyed(self, lease: Lease) -> str:
+        return self._key(f"keyed:{lease.lane}:")
+
     def _number(self, lease: Lease) -> int:
         epoch, n_commits = self._n_commits.get(lease.lane, (0, 0))
         number = n_commits + 1 if epoch == lease.epoch else 1
@@ -386,13 +405,3 @@ def _translated(error: redis.exceptions.RedisError) -> CheckpointError:
     if away or any(code in text for code in _AWAY):
         return StoreUnavailable(f"Redis: {text}")
     return StoreRefused(f"Redis: {text}")
-
-
-def _state_arguments(changes: Mapping[str, bytes | None]) -> list[Any]:
-    """How many fields to set, these with their values, and the fields to delete."""
-    puts: list[str | bytes] = []
-    for key, value in changes.items():
-        if value is not None:
-            puts += (f"s:{key}", value)
-    deletes = [f"s:{key}" for key, value in changes.items() if value is None]
-    return [len(puts) // 2, *puts, *deletes]

@@ -78,6 +78,73 @@ local function unpack_items(packed)
 end
 """
 
+# The lane's hash knows its generations by fields `g:<generation>`.
+_CHANGE_KEYED = """
+local function change_keyed(prefix, packed, floor)
+  local items = unpack_items(packed)
+  local known = {}
+  for i = 1, #items, 4 do
+    local key, g, before = items[i], items[i + 1], items[i + 2]
+    if before ~= '' and before ~= g then redis.call('HDEL', prefix .. before, key) end
+    if not known[g] then
+      redis.call('HSETNX', KEYS[1], 'g:' .. g, '')
+      known[g] = true
+    end
+    redis.call('HSET', prefix .. g, key, items[i + 3])
+  end
+  if floor == '' then return end
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    local g = string.match(field, '^g:(.*)$')
+    if g and tonumber(g) < tonumber(floor) then
+      redis.call('UNLINK', prefix .. g)
+      redis.call('HDEL', KEYS[1], field)
+    end
+  end
+end
+"""
+
+# As COMMIT, and before the state: prefix of the lane's generations, packed changes, floor or ''.
+COMMIT_KEYED = (
+    FENCE
+    + _NEXT_COMMIT
+    + _CHANGE_STATE
+    + UNPACK
+    + _CHANGE_KEYED
+    + """
+redis.call('HSET', KEYS[1], 'position', ARGV[3])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[4], ARGV[5]) end
+change_keyed(ARGV[6], ARGV[7], ARGV[8])
+change_state(9)
+return 1
+"""
+)
+
+# KEYS: lane. ARGV: epoch, prefix of the lane's generations, packed keys. Answers with (place,
+# content) of those that are there.
+READ_KEYED = (
+    FENCE
+    + UNPACK
+    + """
+local prefix, items = ARGV[2], unpack_items(ARGV[3])
+local generations, found = {}, {}
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local g = string.match(field, '^g:(.*)$')
+  if g then generations[#generations + 1] = prefix .. g end
+end
+for i, key in ipairs(items) do
+  for _, generation in ipairs(generations) do
+    local content = redis.call('HGET', generation, key)
+    if content then
+      found[#found + 1] = i - 1
+      found[#found + 1] = content
+      break
+    end
+  end
+end
+return found
+"""
+)
+
 # ARGV: epoch, prefix of pending, packed (generation, event id, record) triples, partition to queue
 # for or ''. An id may stand in another generation if its producer sent it twice with two times: the
 # first decision stands. Answers with (place, first record) of those there before, which are few.

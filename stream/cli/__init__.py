@@ -4,9 +4,11 @@
     common      the --config option, consoles and progress bars
     config      driftline config check | reference | show
     topics      driftline topics create | list
+    topology    driftline topology
     produce     driftline produce
     tail        driftline tail
     evaluate    driftline evaluate
+    drift_truth  driftline evaluate --drift-truth
     replay      driftline replay
     control     driftline rollback | freeze | thaw | threshold | audit
     challengers  driftline challenger add | drop | list, promote, compare
@@ -14,6 +16,8 @@
     versions    driftline versions list | show | verify | export
     lineages    driftline versions tree | diff
     retention   driftline versions tag | prune
+    erasure     driftline versions seen
+    without     what `--without` names
     reconcile   driftline reconcile
     recover     driftline recover
     dlq         driftline dlq list | show | replay
@@ -38,6 +42,7 @@ from stream.cli import (
     control,
     demo,
     dlq,
+    erasure,
     evaluate,
     lineages,
     produce,
@@ -47,6 +52,7 @@ from stream.cli import (
     retention,
     tail,
     topics,
+    topology,
     versions,
     worker,
 )
@@ -66,8 +72,9 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
-# These add their commands to the same group.
-assert lineages.app is retention.app is versions.app
+versions.app.command()(lineages.tree)
+for of_versions in (lineages.diff, retention.tag, retention.prune, erasure.seen):
+    versions.app.command(no_args_is_help=True)(of_versions)
 app.add_typer(versions.app, name="versions")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(control.threshold_app, name="threshold")
@@ -85,6 +92,7 @@ for command in (
     tail.tail,
     evaluate.evaluate,
     replay.replay,
+    topology.topology,
     reconcile.reconcile,
     recover.recover,
     challengers.promote,

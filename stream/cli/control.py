@@ -6,7 +6,6 @@ import getpass
 import time
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,8 +16,6 @@ from stream.cli.errors import EXIT_FAILED, CommandError
 
 if TYPE_CHECKING:
     from stream.messages import AuditRecord
-
-EVENTS_MAX = 10_000
 
 WhyOption = Annotated[str, typer.Option("--why", help="Your reason, for the audit.")]
 TimeoutOption = Annotated[
@@ -40,8 +37,9 @@ def rollback(
             "--without",
             metavar="WHAT",
             help="With --replay, leave out: offsets=A..B (of the examples topic), time=FROM..TO "
-            "(of the events, ISO 8601), events=ID,ID or events=@FILE (an id a line). Ranges hold "
-            "their start and not their end. May be repeated.",
+            "(of the events, ISO 8601), events=ID,ID or events=@FILE (an id a line), "
+            "entity=FIELD:VALUE (for good, also after later rollbacks), segment=FEATURE:VALUE. "
+            "Ranges hold their start and not their end. May be repeated.",
         ),
     ] = None,
     why: WhyOption = "",
@@ -52,19 +50,24 @@ def rollback(
 
     It goes on learning from the present position, so what was learned since is gone; with --replay
     it first folds the examples since then, while the old champion serves. What is left out stays
-    out: also labels that come later for it.
+    out: also labels that come later for it. The version must not have learned any of it: v1-0, the
+    untrained learner, never has.
 
     For example:
 
       driftline rollback v1-45312 -c fraud --why "labels of Tuesday are wrong"
 
       driftline rollback v1-45312 --replay --without offsets=45400..46200 -c fraud
+
+      driftline rollback v1-0 --replay --without entity=CUSTOMER_ID:596 -c fraud
     """
+    if without and not replay:
+        raise CommandError("--without needs --replay: it says what is not folded again")
     arguments: dict[str, Any] = {"version": _untagged(config, version), "replay": replay}
     if without:
-        if not replay:
-            raise CommandError("--without needs --replay: it says what is not folded again")
-        arguments["without"] = _exclusion(without)
+        from stream.cli.without import exclusion
+
+        arguments["without"] = exclusion(load(config), without)
     give_command(config, "rollback", arguments, why, timeout, as_json=as_json)
 
 
@@ -252,48 +255,3 @@ def _as_dict(record: AuditRecord) -> dict[str, Any]:
 
     fields: dict[str, Any] = msgspec.to_builtins(record)
     return fields
-
-
-def _exclusion(texts: list[str]) -> dict[str, Any]:
-    """Read what --without names; the same as `models.lineage.Exclusion` holds."""
-    found: dict[str, list[Any]] = {"offsets": [], "times": [], "events": []}
-    for text in texts:
-        kind, is_given, value = text.partition("=")
-        if not is_given or kind not in ("offsets", "time", "events"):
-            raise CommandError(
-                f"--without {text!r}: write offsets=A..B, time=FROM..TO, events=ID,ID or "
-                "events=@FILE. Examples do not say which entity they are of"
-            )
-        if kind == "events":
-            found["events"] += _events(value)
-        else:
-            found["offsets" if kind == "offsets" else "times"].append(_span(text, kind, value))
-    if len(found["events"]) > EVENTS_MAX:
-        raise CommandError(f"--without events: over {EVENTS_MAX:,} ids; leave out a range instead")
-    return found
-
-
-def _events(value: str) -> list[str]:
-    if not value.startswith("@"):
-        return [event for event in value.split(",") if event]
-    try:
-        lines = Path(value[1:]).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise CommandError(f"--without events: {value[1:]}: {error.strerror}") from None
-    return [line.strip() for line in lines if line.strip()]
-
-
-def _span(text: str, kind: str, value: str) -> tuple[float, float]:
-    from stream.decoding import seconds_of_iso8601
-    from stream.messages import InvalidMessage
-
-    first, _, last = value.partition("..")
-    try:
-        read = int if kind == "offsets" else seconds_of_iso8601
-        start, end = read(first), read(last)
-    except (ValueError, InvalidMessage):
-        kinds = "offsets" if kind == "offsets" else "ISO 8601 times"
-        raise CommandError(f"--without {text!r}: write two {kinds} with .. between") from None
-    if start >= end:
-        raise CommandError(f"--without {text!r} holds nothing: the end is not above the start")
-    return start, end

@@ -11,10 +11,11 @@ import typer
 from rich.table import Table
 
 from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
+from stream.cli.drift_truth import evaluate_drift
 from stream.cli.errors import CommandError
 from stream.cli.produce import (
+    FILE,
     AddIdOption,
-    FileArgument,
     LabelDelayEventsOption,
     LabelDelayOption,
     LimitOption,
@@ -22,7 +23,8 @@ from stream.cli.produce import (
 )
 
 if TYPE_CHECKING:
-    from stream.evaluation import Evaluation
+    from stream.evaluation import Evaluation, Scored
+    from stream.schedule import LabelSchedule
     from stream.settings import Settings
 
 PROGRESS_EVERY = 500
@@ -31,7 +33,7 @@ ERROR_SUFFIX = "_error_max"
 
 
 def evaluate(
-    file: FileArgument,
+    file: Annotated[Path | None, FILE] = None,
     *,
     config: ConfigOption = None,
     pipeline: Annotated[
@@ -47,6 +49,17 @@ def evaluate(
             help="Compare with a model that stops learning after this share of the rows.",
         ),
     ] = None,
+    drift_truth: Annotated[
+        bool,
+        typer.Option(
+            "--drift-truth",
+            help="Instead of a file, simulate streams whose change points are known, and tell how "
+            "the drift watches of [drift] do on them.",
+        ),
+    ] = False,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Streams of each kind, for --drift-truth.")
+    ] = 30,
     limit: LimitOption = None,
     label_delay: LabelDelayOption = "0s",
     label_delay_events: LabelDelayEventsOption = None,
@@ -64,35 +77,50 @@ def evaluate(
       driftline evaluate elec2.csv.gz -c elec2 --add-id --frozen-after 0.1
 
       driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --pipeline hoeffding-tree
+
+      driftline evaluate --drift-truth --seeds 5
     """
+    if drift_truth:
+        evaluate_drift(config, n_seeds=seeds, as_json=as_json)
+        return
+    if file is None:
+        raise CommandError("name a file of events, or give --drift-truth")
+    overrides = {"model": {"pipeline": pipeline}} if pipeline is not None else None
+    settings = load(config, overrides)
+    freeze_at = _freeze_at(file, frozen_after, limit)
+    schedule = schedule_of(settings, label_delay, label_delay_events)
+    report = _run(file, settings, schedule, freeze_at, limit, add_id=add_id, quiet=as_json)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+
+
+def _run(
+    file: Path,
+    settings: Settings,
+    schedule: LabelSchedule[Scored],
+    freeze_at: int | None,
+    limit: int | None,
+    *,
+    add_id: bool,
+    quiet: bool,
+) -> dict[str, Any]:
     from stream.evaluation import Evaluation
     from stream.learners import new_learner
     from stream.rows import open_rows
 
-    overrides = {"model": {"pipeline": pipeline}} if pipeline is not None else None
-    settings = load(config, overrides)
-    freeze_at = _freeze_at(file, frozen_after, limit)
-    evaluation = Evaluation(
-        settings,
-        new_learner(settings),
-        schedule_of(settings, label_delay, label_delay_events),
-        freeze_at,
-    )
+    evaluation = Evaluation(settings, new_learner(settings), schedule, freeze_at)
     started = time.perf_counter()
     with (
         open_rows(file, settings, add_id=add_id) as source,
-        progress_bar(unit="rows", quiet=as_json) as bar,
+        progress_bar(unit="rows", quiet=quiet) as bar,
     ):
         task = bar.add_task("evaluating", total=limit or source.n_bytes, count=0)
         for n in evaluation.run(itertools.islice(source, limit)):
             if n % PROGRESS_EVERY == 0:
                 bar.update(task, completed=n if limit else source.n_bytes_read, count=n)
-    seconds = time.perf_counter() - started
-    report = _report(evaluation, settings, seconds)
-    if as_json:
-        print_json(report)
-    else:
-        _print(report)
+    return _report(evaluation, settings, time.perf_counter() - started)
 
 
 def _freeze_at(file: Path, share: float | None, limit: int | None) -> int | None:

@@ -12,9 +12,10 @@ from rich.tree import Tree
 
 from stream.cli.common import ConfigOption, JsonOption, load, notes, out, print_json
 from stream.cli.store import ask_store, examine_version, resolve_version
-from stream.cli.versions import IdArgument, app, when
+from stream.cli.versions import IdArgument, when
 
 if TYPE_CHECKING:
+    from models.anatomy import Anatomy
     from models.checkpoint import VersionMeta
     from models.lineage import Exclusion
     from models.stores.redis import RedisStore
@@ -28,7 +29,6 @@ WEIGHTS_SHOWN = 10
 VERSIONS_SHOWN = 4
 
 
-@app.command()
 def tree(
     config: ConfigOption = None,
     every: Annotated[
@@ -61,7 +61,6 @@ def tree(
         out().print(_grow(root, None, names, every=every))
 
 
-@app.command(no_args_is_help=True)
 def diff(
     before: IdArgument, after: IdArgument, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
@@ -77,13 +76,14 @@ def diff(
     from stream.differences import difference
 
     settings = load(config)
-    verdicts = [
-        ask_store(settings, lambda store, name=name: _load(store, settings, name))
-        for name in (before, after)
-    ]
+
+    async def load_both(store: RedisStore) -> list[tuple[Verdict, Anatomy | None]]:
+        return [await _load(store, settings, name) for name in (before, after)]
+
+    verdicts = ask_store(settings, load_both)
     metas = [meta_of(verdict) for verdict, _ in verdicts]
-    anatomies = [anatomy for _, anatomy in verdicts]
-    both = None if None in anatomies else (anatomies[0], anatomies[1])
+    anatomies = [anatomy for _, anatomy in verdicts if anatomy is not None]
+    both = (anatomies[0], anatomies[1]) if len(anatomies) == len(verdicts) else None
     found = difference(metas[0], metas[1], both)
     refused = [str(verdict.refusal) for verdict, _ in verdicts if verdict.refusal is not None]
     if as_json:
@@ -136,6 +136,8 @@ def said(without: Exclusion) -> str:
     parts += [f"events={','.join(without.events[:3])}" + (
         f" and {len(without.events) - 3:,} more" if len(without.events) > 3 else ""
     )] if without.events else []  # fmt: skip
+    parts += [f"entity={entity}" for entity in without.entities]
+    parts += [f"segment={name}:{value}" for name, value in without.features]
     return ", ".join(parts)
 
 
@@ -161,9 +163,9 @@ def _grow(
     if len(shown) < len(branch.versions):
         grown.add(Text(f"{len(branch.versions) - len(shown)} earlier versions", style="dim"))
     for meta in shown:
-        line = Text(f"{meta.id}  {when(meta.cut_time)}  {meta.n_learned:,} learned")
-        line.append("".join(f"  [{tag}]" for tag in tags.get(meta.id, [])), style="cyan")
-        grown.add(line)
+        row = Text(f"{meta.id}  {when(meta.cut_time)}  {meta.n_learned:,} learned")
+        row.append("".join(f"  [{tag}]" for tag in tags.get(meta.id, [])), style="cyan")
+        grown.add(row)
     for child in branch.branches:
         _grow(child, grown, tags, every=every)
     return grown
@@ -183,7 +185,7 @@ def _facts(branch: Branch) -> Iterable[str]:
         yield f"champion from {start} to {end}"
 
 
-async def _load(store: RedisStore, settings: Settings, name: str) -> tuple[Verdict, Any]:
+async def _load(store: RedisStore, settings: Settings, name: str) -> tuple[Verdict, Anatomy | None]:
     """Examine a version, and take its model apart if it verifies."""
     from models import checkpoint
     from models.pipelines import trusted_modules
@@ -198,7 +200,7 @@ async def _load(store: RedisStore, settings: Settings, name: str) -> tuple[Verdi
 
 
 def _print(found: Difference) -> None:
-    table = Table("", found.versions.before, found.versions.after, "change", box=None)
+    table = Table("", str(found.versions.before), str(found.versions.after), "change", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("examples only in this one", *(f"{n:,}" for n in (

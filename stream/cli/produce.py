@@ -34,12 +34,10 @@ if TYPE_CHECKING:
 PROGRESS_EVERY = 2_000
 GROUP_RECORDS = 500
 
-FileArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE", help="A .csv, .tsv or .jsonl file; .gz may follow. - is JSONL on stdin."
-    ),
-]
+FILE = typer.Argument(
+    metavar="FILE", help="A .csv, .tsv or .jsonl file; .gz may follow. - is JSONL on stdin."
+)
+FileArgument = Annotated[Path, FILE]
 LabelDelayOption = Annotated[
     str,
     typer.Option(

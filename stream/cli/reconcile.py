@@ -50,17 +50,23 @@ def _balance(settings: Settings, *, quiet: bool) -> Balance:
     from stream.kafka_log import open_log
     from stream.ledger import Ledger, Topic
     from stream.topics import EVENTS, LABELS
+    from stream.topology import event_topics, lane_kind
 
+    path = event_topics(settings)
     # Positions first: whatever a lane has committed by now is in the topics by the time we read.
     before = ask_store(settings, _lanes)
     events, labels = EVENTS.full_name(settings.app), LABELS.full_name(settings.app)
     with open_log(settings.kafka) as log, progress_bar(quiet=quiet) as bar:
         ledger = Ledger(
-            Topic(log.ends(events), _positions(before[0], "score")),
+            Topic(log.ends(events), _positions(before[0], lane_kind(0, len(path)))),
             Topic(log.ends(labels), _positions(before[0], "label")),
             n_waiting=sum(before[1].values()),
         )
+        ledger.re_keyed = len(path) > 1
         _read_outputs(settings, log, ledger, bar)
+        for place, topic in enumerate(path[1:], 1):
+            positions = _positions(before[0], lane_kind(place, len(path)))
+            _read_on_the_way(topic.full_name(settings.app), positions, log, ledger)
         if ledger.balance().events["MISSING"]:
             _read_events(settings, log, ledger, bar)
     ledger.moving = ask_store(settings, _lanes) != before
@@ -93,6 +99,17 @@ def _read_outputs(settings: Settings, log: Log, ledger: Ledger, bar: Progress) -
     for name, add in readers:
         for message in _messages(log, f"{settings.app}.{name}", bar):
             add(message.value)
+
+
+def _read_on_the_way(name: str, positions: Mapping[int, int], log: Log, ledger: Ledger) -> None:
+    """Look for events that a re-keyed log holds and that its lanes have not taken."""
+    from stream.re_keyed import origin_of
+
+    ends = log.ends(name)
+    left = {p: (max(first, positions.get(p, first)), end) for p, (first, end) in ends.items()}
+    for batch in log.read(name, {p: span for p, span in left.items() if span[0] < span[1]}):
+        origins = (origin_of(message.value) for message in batch)
+        ledger.on_the_way.update(origin for origin in origins if origin is not None)
 
 
 def _read_events(settings: Settings, log: Log, ledger: Ledger, bar: Progress) -> None:

@@ -33,8 +33,9 @@ def recover(
     """Rebuild positions, waiting events, waiting labels and the model after Redis lost its data.
 
     For when a worker refuses to start with exit status 5. Stop all workers first, paused ones too.
-    Reads scores, events, examples, dead letters and labels; decisions that were published stay as
-    they are. What the topics no longer keep can't be rebuilt: it is counted. May be repeated.
+    Reads all topics; decisions that were published stay as they are, and so do rollbacks,
+    thresholds and freezes. What the topics no longer keep can't be rebuilt: it is counted. May be
+    repeated.
 
     For example:
 
@@ -99,7 +100,8 @@ def _recover(settings: Settings, *, dry_run: bool, quiet: bool) -> Recovered:
             counts[topic] += n
             bar.update(tasks[topic], completed=counts[topic], count=counts[topic])
 
-        names = [f"{settings.app}.{name}" for name in ("scores", "dead-letters", "examples")]
+        read = ("scores", "dead-letters", "audit", "control", "examples")
+        names = [f"{settings.app}.{name}" for name in read]
         sizes = {name: log.ends(name) for name in names}
         recovery = Recovery(
             settings,
@@ -127,6 +129,7 @@ def _report(found: Recovered) -> dict[str, Any]:
         "waiting": found.n_waiting,
         "version": found.version,
         "learned": found.n_learned,
+        "frozen": found.frozen,
         "fingerprint": found.fingerprint,
         "gone": {what: n for what, n in found.gone.items() if n},
     }
@@ -140,7 +143,8 @@ def _print(found: Recovered, seconds: float, *, dry_run: bool) -> None:
         table.add_row(f"position of {lane}", f"{position:,}")
     table.add_row("events that wait for labels", f"{found.n_pending:,}")
     table.add_row("labels that wait for events", f"{found.n_waiting:,}")
-    table.add_row("model", f"{found.version or 'none'}, {found.n_learned:,} learned")
+    stands = ", frozen" if found.frozen else ""
+    table.add_row("model", f"{found.version or 'none'}, {found.n_learned:,} learned{stands}")
     for what, n in found.gone.items():
         if n:
             table.add_row(what, f"{n:,}", style="yellow")

@@ -10,13 +10,11 @@ from stream.cli.common import ConfigOption, JsonOption, load, notes, out, print_
 from stream.cli.errors import CommandError
 from stream.cli.lineages import kept_versions
 from stream.cli.store import ask_store, resolve_version
-from stream.cli.versions import app
 
 if TYPE_CHECKING:
     from models.stores.redis import RedisStore
 
 
-@app.command(no_args_is_help=True)
 def tag(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Such as before-tuesday.")],
     version: Annotated[
@@ -68,7 +66,6 @@ def tag(
     out().print(f"{name} names {now}{was}" if now else f"{name} is gone{was}", markup=False)
 
 
-@app.command(no_args_is_help=True)
 def prune(
     keep: Annotated[int, typer.Option(min=1, metavar="N", help="Keep the newest N.")],
     config: ConfigOption = None,

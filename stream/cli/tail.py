@@ -70,7 +70,7 @@ def full_topic_name(topic: str, app: str) -> str:
 
     short = topic.removeprefix(f"{app}.")
     names = [known.name for known in TOPICS]
-    if short not in names:
+    if short not in names and not short.startswith("by-"):
         raise CommandError(f"no topic {topic}: there are {', '.join(names)}")
     return f"{app}.{short}"
 
@@ -99,13 +99,18 @@ def line_of(topic: str, message: ConsumerRecord) -> Text:
     return line.append(text, style=f"not dim {style}")
 
 
+def _reasons(reasons: Any) -> str:
+    features = reasons.get("features") if isinstance(reasons, dict) else None
+    return f": {'; '.join(str(reason.get('text')) for reason in features)}" if features else ""
+
+
 def _score(body: dict[str, Any]) -> tuple[str, str]:
     style = "bold red" if body.get("decision") == "alert" else ""
     entity = f" {body['entity']}" if body.get("entity") is not None else ""
     stale = " stale" if body.get("stale") else ""
     return (
         f"{body.get('event_id')}{entity} {_number(body.get('score'))} {body.get('decision')} "
-        f"by {body.get('version')}{stale}",
+        f"by {body.get('version')}{stale}{_reasons(body.get('reasons'))}",
         style,
     )
 

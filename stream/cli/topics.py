@@ -73,10 +73,10 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     Example: driftline topics list -c fraud
     """
     from stream.kafka_log import open_log
-    from stream.topics import TOPICS
+    from stream.topology import all_topics
 
     settings = load(config)
-    rows = [(topic, topic.full_name(settings.app)) for topic in TOPICS]
+    rows = [(topic, topic.full_name(settings.app)) for topic in all_topics(settings)]
     with admin_client(settings) as admin:
         existing = _partitions_on_broker(admin)
     with open_log(settings.kafka) as log:
@@ -108,12 +108,12 @@ def create_topics(settings: Settings) -> list[TopicState]:
     """Create what is missing and tell what is there; others may create at the same time."""
     from kafka.errors import TopicAlreadyExistsError
 
-    from stream.topics import TOPICS
+    from stream.topology import all_topics
 
     states = []
     with admin_client(settings) as admin:
         existing = _partitions_on_broker(admin)
-        for topic in TOPICS:
+        for topic in all_topics(settings):
             name = topic.full_name(settings.app)
             configured = topic.partitions(settings.kafka.partitions)
             created = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from models import checkpoint
@@ -165,3 +166,25 @@ def test_a_rollback_takes_a_tag(ready: Application) -> None:
     ready.run("rollback", "good", "--timeout", "100ms", exit_code=1)
     (command,) = ready.records("control")
     assert b'"version":"v1-20"' in command.value
+
+
+def test_who_has_seen_a_subject(ready: Application) -> None:
+    """By its examples in the log, and what each version's segments fold of them."""
+    cut_all(ready)
+    log = [decode_example(example(i)) for i in range(50)]
+    # c2 comes from 22 on; v2 left out 20 to 30, and jumped over the rest up to 40.
+    whose = {22: "c2", 25: "c2", 33: "c2", 41: "c9"}
+    named = [msgspec.structs.replace(one, entity=whose.get(i, "c0")) for i, one in enumerate(log)]
+    ready.publish("examples", [encode_json(one) for one in named])
+    found = ready.run_json("versions", "seen", "--entity", "card:c2")
+    assert found["offsets"] == [22, 25, 33]
+    assert {row["version"]: row["examples"] for row in found["versions"]} == {
+        "v1-10": 0, "v1-20": 0, "v1-30": 2, "v1-40": 3, "v2-50": 0,
+    }  # fmt: skip
+    assert found["before"] == "v1-20"
+    shown = ready.run("versions", "seen", "--entity", "card:c2").stdout
+    assert "driftline rollback v1-20 --replay --without entity=card:c2" in shown
+    assert ready.run_json("versions", "seen", "--event", "e3")["before"] == "v1-0"
+    assert "no version" in ready.run("versions", "seen", "--event", "nobody").stdout
+    ready.run("versions", "seen", exit_code=1)
+    assert "card:VALUE" in ready.run("versions", "seen", "--entity", "a:1", exit_code=1).stderr

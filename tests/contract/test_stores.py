@@ -16,6 +16,8 @@ from models.stores.base import (
     RECORD_HEAD,
     SWEPT,
     Claimed,
+    KeyedChange,
+    KeyedChanges,
     Lease,
     NewClaim,
     NewPending,
@@ -99,6 +101,8 @@ def test_a_stale_lease_writes_nothing(run: Any) -> None:
         for write in (
             store.commit(stale, 7, {"a": b"1"}),
             store.rest(stale),
+            store.commit(stale, 7, {}, None, KeyedChanges([KeyedChange("k", 1, b"1")])),
+            store.read_keyed(stale, ["k"]),
             store.put_pending(stale, [pending("e", 1.0, b"r")]),
             store.claim(stale, [label("e")]),
             store.sweep_silent(stale, 1.0, 5),
@@ -112,6 +116,38 @@ def test_a_stale_lease_writes_nothing(run: Any) -> None:
         assert await store.newest_version() is None
         assert (await one(store, again, label("e"))).record is None
         assert fresh.epoch < again.epoch
+
+    run(body)
+
+
+def test_keyed_state_goes_with_the_position_and_moves_with_its_generation(run: Any) -> None:
+    """Written in the commit, read by key, dropped by generation; lanes do not share it."""
+
+    async def body(store: Store) -> None:
+        lease, other = await store.acquire("score.0"), await store.acquire("score.1")
+        first = [
+            KeyedChange("a", 3, b"\x00a"),
+            KeyedChange("\u00e9", 3, b""),
+            KeyedChange("c", 4, b"c"),
+        ]
+        await store.commit(lease, 5, {"time": b"7"}, 1.0, KeyedChanges(first))
+        everything = ["a", "\u00e9", "c", "nobody"]
+        found = {"a": b"\x00a", "\u00e9": b"", "c": b"c"}
+        assert await store.read_keyed(lease, everything) == found
+        assert await store.read_keyed(other, everything) == {}
+        assert await store.read_keyed(lease, []) == {}
+        moved = [KeyedChange("a", 5, b"a2", 3), KeyedChange("c", 4, b"c2", 4)]
+        await store.commit(lease, 6, {}, 2.0, KeyedChanges(moved, floor=3))
+        found |= {"a": b"a2", "c": b"c2"}
+        again = await store.acquire("score.0")
+        assert (again.position, again.state) == (6, {"time": b"7"})
+        assert await store.read_keyed(again, everything) == found
+        await store.commit(again, 7, {}, None, KeyedChanges(floor=5))
+        assert await store.read_keyed(again, everything) == {"a": b"a2"}
+        await store.commit(again, 8, {}, None, KeyedChanges(floor=6))
+        assert await store.read_keyed(again, everything) == {}
+        await store.commit(again, 9, {}, None, KeyedChanges([KeyedChange("a", 9, b"new")]))
+        assert await store.read_keyed(again, everything) == {"a": b"new"}
 
     run(body)
 

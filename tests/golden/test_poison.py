@@ -16,6 +16,7 @@ from tests import streams
 from tests.learn_lane import LearnLane
 
 N_PROBES = 1_000
+N_SUBJECTS = 5_000
 BATCH = 500
 
 
@@ -75,3 +76,45 @@ def test_twenty_thousand_flipped_labels_leave_no_trace(
     """The whole stream, poisoned from its middle on."""
     rows = list(streams.elec2(data_file("elec2.csv.gz")))
     check_poison(rows, "logistic", range(len(rows) // 2, len(rows) // 2 + 20_000))
+
+
+@pytest.mark.parametrize("pipeline", ["logistic", "hoeffding-adaptive-tree"])
+def test_an_erased_subject_leaves_no_trace(
+    elec2: list[tuple[Features, bool]], pipeline: str
+) -> None:
+    """Every probe's score is that of a learner that never saw it, and was not before."""
+    settings = Settings(
+        event={"entity": "who", "features": {name: {} for name in elec2[0][0]}},
+        model={"pipeline": pipeline, "seed": 5},
+        versions={"every_n": 1_000, "interval": 1e9, "keep": 50},
+    )
+    log = [
+        Example(
+            f"e{i}", dict(x), y, 0.5, "v1-0", 0, float(i), i + 1.0, "labels/0", i, i,
+            entity=f"c{i % 9}",
+        )
+        for i, (x, y) in enumerate(elec2[:N_SUBJECTS])
+    ]  # fmt: skip
+    others = [i for i in range(N_SUBJECTS) if log[i].entity != "c4"]
+    never = new_learner(settings)
+    never.absorb([log[i] for i in others], others)
+    probes = [dict(x) for x, _ in elec2[:: len(elec2) // N_PROBES]][:N_PROBES]
+
+    async def main() -> None:
+        lane = LearnLane(settings)
+        await lane.start()
+        for start in range(0, N_SUBJECTS, BATCH):
+            lane.feed(*log[start : start + BATCH])
+            await lane.settle(steps=2)
+        before = lane.learner.score_many(probes)
+        lane.command("rollback", version="v1-1000", replay=True, without={"entities": ["c4"]})
+        lane.command("rollback", version="v1-0", replay=True, without={"entities": ["c4"]})
+        await lane.settle(steps=50)
+        assert [told.reason for told in lane.audit] == ["learned_before", ""]
+        assert before != never.score_many(probes), "the subject made no difference"
+        assert lane.in_force.score_many(probes) == never.score_many(probes)
+        rebuilt = await lane.rebuilt(f"v2-{N_SUBJECTS}")
+        assert rebuilt.score_many(probes) == never.score_many(probes)
+        assert rebuilt.fingerprint() == never.fingerprint()
+
+    asyncio.run(main())

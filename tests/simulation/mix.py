@@ -46,6 +46,9 @@ SOMETIMES = (
     "late put_pending",
     "late claim",
     "late sweep_silent",
+    "late read_keyed",
+    "repeated on the way",
+    "risky shop",
     "late rest",
     "late acquire",
     "late and fenced",
@@ -77,14 +80,16 @@ SOMETIMES = (
 def simulate(seed: int, n_events: int = 40) -> World:
     """Run one seed of the full mix of faults."""
     rng = random.Random(seed)
+    windows = list(scenario.FEATURES)[seed % len(scenario.FEATURES)]
     world = World(
-        scenario.settings(corrections=("learn", "refuse")[seed % 4 == 3]),
+        scenario.settings(corrections=("learn", "refuse")[seed % 4 == 3], windows=windows),
         seed,
         n_workers=rng.randrange(1, 4),
         batch=rng.randrange(1, 6),
         faults=FAULTS,
     )
-    world.run(scenario.records(rng, n_events), seconds_a_record=0.5)
+    fed = scenario.records(rng, n_events, shops="shops" in windows)
+    world.run(fed, seconds_a_record=0.5)
     return world
 
 
@@ -96,6 +101,11 @@ def run_seed(seed: int) -> Counter[str]:
     for letter in world.log.all("dead-letters"):
         reached[json.loads(letter.value or b"")["reason"]] += 1
     _note_examples(world, reached)
+    on_their_way = [json.loads(record.value or b"") for record in world.log.all("by-shop")]
+    places = Counter((e["partition"], e["offset"]) for e in on_their_way if e["kind"] == "event")
+    reached["repeated on the way"] += sum(n > 1 for n in places.values())
+    risks = [e.features.get("shop.risk.200s", 0.0) for e in world.examples()]
+    reached["risky shop"] += sum(float(risk) > 0 for risk in risks)
     return reached
 
 

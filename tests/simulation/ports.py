@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Generator, Sequence
 from types import coroutine
 from typing import Any, NamedTuple
 
-from stream import topics
+from stream.topics import Topic
 
 
 class LogRecord(NamedTuple):
@@ -59,9 +59,9 @@ class WorkerClock:
 class Log:
     """Topics as lists: what Kafka keeps."""
 
-    def __init__(self, clock: VirtualClock, partitions: int) -> None:
+    def __init__(self, clock: VirtualClock, known: Sequence[Topic], partitions: int) -> None:
         self._clock = clock
-        self._n = {t.name: t.partitions(partitions) for t in topics.TOPICS}
+        self._n = {topic.name: topic.partitions(partitions) for topic in known}
         self.records: dict[tuple[str, int], list[LogRecord]] = {
             (name, p): [] for name, n in self._n.items() for p in range(n)
         }

@@ -8,8 +8,24 @@ from typing import Any
 
 from stream.settings import Settings
 
+WINDOW_LENGTHS_S = (20.0, 150.0)
+LATENESS_S = 30.0
+N_CARDS = 4
+N_SHOPS = 3
 END_S = 1000.0
 """Time of the last events: by then every other one has been silent for long enough."""
+
+
+_OF_CARDS = {"entity": "c", "value": "x", "windows": WINDOW_LENGTHS_S, "stats": ["count", "sum"]}
+FEATURES: dict[str, dict[str, Any]] = {
+    "": {},
+    "cards": {"window": [_OF_CARDS], "lateness": LATENESS_S},
+    "cards and shops": {
+        "window": [_OF_CARDS, {**_OF_CARDS, "entity": "shop", "stats": ["count"]}],
+        "risk": [{"entity": "shop", "windows": [200.0], "delay": 20.0}],
+        "lateness": LATENESS_S,
+    },
+}
 
 
 def settings(
@@ -17,12 +33,21 @@ def settings(
     partitions: int = 2,
     version_interval: float = 20.0,
     corrections: str = "learn",
+    windows: str = "",
+    negative_after: float = 150.0,
 ) -> Settings:
     """A small application whose TTL, grace and silence matter within a run."""
     return Settings(
         app="sim",
         kafka={"partitions": partitions},
-        event={"id": "id", "time": "t", "time_format": "epoch_s", "features": {"x": {}, "y": {}}},
+        event={
+            "id": "id",
+            "time": "t",
+            "time_format": "epoch_s",
+            "entity": "c",
+            "features": {"x": {}, "y": {}, "shop": {"type": "integer", "required": False}},
+        },
+        features=FEATURES[windows],
         label={
             "id": "id",
             "value": "label",
@@ -38,7 +63,7 @@ def settings(
             "ttl": 400.0,
             "early_grace": 30.0,
             "waiting_max": 50,
-            "negative_after": 150.0,
+            "negative_after": negative_after,
             "negative_weight": 0.25,
         },
         versions={"every_n": 7, "interval": version_interval, "keep": 100},
@@ -46,15 +71,24 @@ def settings(
 
 
 def records(
-    rng: random.Random, n: int, partitions: int = 2, jitter: float = 8.0, step: float = 5.0
+    rng: random.Random,
+    n: int,
+    partitions: int = 2,
+    jitter: float = 8.0,
+    step: float = 5.0,
+    *,
+    shops: bool = False,
 ) -> list[tuple[str, int, bytes | None]]:
     """Make (topic, partition, value) in the order of their event times, shuffled a little."""
     timed: list[tuple[float, str, int, bytes | None]] = []
     for i in range(n):
         t = 100.0 + step * i
         x, y = rng.gauss(0, 1), rng.gauss(0, 1)
-        event: dict[str, Any] = {"id": f"e{i}", "t": t, "x": x, "y": y}
         partition = rng.randrange(partitions)
+        card = partition + partitions * rng.randrange(N_CARDS // 2)
+        event: dict[str, Any] = {"id": f"e{i}", "t": t, "c": card, "x": x, "y": y}
+        if shops:
+            event["shop"] = i % N_SHOPS
         timed.append((t, "events", partition, _json(event)))
         if rng.random() < 0.05:  # The producer sends it twice.
             timed.append((t + 1, "events", rng.randrange(partitions), _json(event)))
@@ -68,7 +102,7 @@ def records(
             timed.append((t, "labels", 0, bad))
     timed.sort(key=lambda item: (item[0] + rng.uniform(-jitter, jitter), item[1], item[2]))
     for partition in range(partitions):
-        last = _json({"id": f"last{partition}", "t": END_S, "x": 0.0, "y": 0.0})
+        last = _json({"id": f"last{partition}", "t": END_S, "c": partition, "x": 0.0, "y": 0.0})
         timed.append((END_S, "events", partition, last))
     return [(topic, partition, value) for _, topic, partition, value in timed]
 

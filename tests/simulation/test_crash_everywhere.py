@@ -12,17 +12,23 @@ from tests.simulation.crashes import run
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "stride"),
-    [("logistic", 1), ("hoeffding-tree", 7), ("adaptive-random-forest", 31)],
+    ("pipeline", "windows", "stride"),
+    [
+        ("logistic", "", 2),
+        ("logistic", "cards", 2),
+        ("logistic", "cards and shops", 1),
+        ("hoeffding-tree", "", 7),
+        ("adaptive-random-forest", "", 31),
+    ],
 )
-def test_a_crash_at_any_step_changes_nothing(pipeline: str, stride: int) -> None:
-    """Decisions, learned labels and fingerprint equal those of the run without a crash."""
-    undisturbed, n_busy = run(pipeline, crash_at=None)
+def test_a_crash_at_any_step_changes_nothing(pipeline: str, windows: str, stride: int) -> None:
+    """Decisions, features, learned labels and fingerprint equal those of a run without a crash."""
+    undisturbed, n_busy = run(pipeline, crash_at=None, windows=windows)
     assert n_busy > 100
     truths = undisturbed["revisions"]
     revised = {by[0][1] for by in truths.values() if len(by) > 1}
     assert revised == {"labels/0", "silence/0"}, "nothing is corrected here"
     assert any(event_id.startswith("own") for event_id in truths)
     for crash_at in range(0, n_busy, stride):
-        recovered, _ = run(pipeline, crash_at)
+        recovered, _ = run(pipeline, crash_at, windows=windows)
         assert recovered == undisturbed, f"a crash at step {crash_at} of {n_busy}"

@@ -11,12 +11,21 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from models import checkpoint
+from models.lineage import Segment
 from models.types import Example
 from stream.learners import new_learner
-from stream.recovery import Recovered, Recovery
-from stream.topics import TOPICS
+from stream.messages import decode_audit
+from stream.outcomes import RecoveryImpossible
+from stream.recovery import WITHOUT_FEATURES, Recovered, Recovery
 from tests.simulation import scenario
-from tests.simulation.oracle import check
+from tests.simulation.oracle import (
+    check,
+    every_label_accounted_for_once,
+    one_decision_an_event,
+    recovered_equals_replayed,
+)
+from tests.simulation.test_commands import check_outcomes, some_commands
 from tests.simulation.world import Faults, LogRecord, SimWorker, World
 
 SEEDS = [164, *range(100)]
@@ -43,7 +52,7 @@ class WorldReader:
     def __init__(self, world: World, first: Mapping[tuple[str, int], int] = {}) -> None:
         self._records = world.log.records
         self._first = first
-        self._short = {topic.full_name("sim"): topic.name for topic in TOPICS}
+        self._short = {f"sim.{topic}": topic for topic, _ in world.log.records}
 
     def ends(self, topic: str) -> dict[int, tuple[int, int]]:
         short = self._short[topic]
@@ -177,6 +186,43 @@ def note_examples(examples: Sequence[Example], n_before: int) -> None:
     reached["negatives before"] += sum(e.origin.startswith("silence/") for e in before.values())
 
 
+def learn_state(world: World) -> tuple[dict[str, bytes], tuple[Segment, ...]]:
+    """Give what is stored of the learn lane: its state, and the segments of the newest version."""
+    newest = asyncio.run(world.store.newest_version())
+    segments: tuple[Segment, ...] = ()
+    if newest is not None:
+        segments = checkpoint.peek(asyncio.run(world.store.read_meta(newest)))[0].segments
+    return dict(world.store._states.get("learn.0", {})), segments
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_commands_led_to_survives_a_lost_store(seed: int) -> None:
+    """The lineage in force, frozen or not; each command has one outcome, whenever it was lost."""
+    world, before, after = halves(seed)
+    rng = random.Random(seed)
+    places = sorted(rng.randrange(len(before) // 3, len(before)) for _ in range(5))
+    # The last one thaws: then it may come after the loss.
+    for place, body in reversed(list(zip(places, some_commands(rng, 4), strict=True))):
+        before.insert(place, ("control", 0, body))
+    feed(world, before)
+    state_before, segments_before = learn_state(world)
+    told = {decode_audit(record.value or b"").id for record in world.log.all("audit")}
+    committed = lose(world)
+    found = recover(world, committed, world.store)
+    state, segments = learn_state(world)
+    if state.get("control") == state_before.get("control"):
+        assert (found.frozen, segments) == ("frozen" in state_before, segments_before)
+        reached["nothing undecided"] += 1
+        reached["later lineage recovered"] += len(segments) > 0
+        reached["frozen recovered"] += found.frozen
+    assert recover(world, committed, world.store) == found, "a second time changes nothing"
+    restart(world)
+    world.run(after, seconds_a_record=0.5)
+    check(world)
+    check_outcomes(world)
+    reached["decided after the loss"] += len(told) < len(world.log.all("control"))
+
+
 CASES = (
     "decisions published again",
     "waiting again",
@@ -192,7 +238,38 @@ CASES = (
     "corrections of own features",
     "duplicate_label",
     "correction_refused",
+    "nothing undecided",
+    "later lineage recovered",
+    "frozen recovered",
+    "decided after the loss",
 )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_lost_store_with_re_keyed_logs_changes_no_decision(seed: int) -> None:
+    """Entities begin anew; each event is decided once, each label learned once."""
+    rng = random.Random(seed)
+    settings = scenario.settings(windows="cards and shops", negative_after=0.0)
+    world = World(settings, seed, n_workers=2, batch=3, faults=FAULTS)
+    fed = scenario.records(rng, 30, step=10.0, shops=True)
+    feed(world, fed[:20])
+    published = {r.key: r.value for r in world.log.all("scores")}
+    committed = lose(world)
+    found = recover(world, committed, world.store)
+    assert found.gone[WITHOUT_FEATURES] == found.n_pending
+    restart(world)
+    world.run(fed[20:], seconds_a_record=0.5)
+    decisions = one_decision_an_event(world)
+    assert published.items() <= {i.encode(): body for i, body in decisions.items()}.items()
+    every_label_accounted_for_once(world)
+    recovered_equals_replayed(world)
+
+
+def test_what_was_silent_in_a_re_keyed_log_is_not_recovered() -> None:
+    """It says so before anything is dropped."""
+    world = World(scenario.settings(windows="cards and shops"), 0)
+    with pytest.raises(RecoveryImpossible, match="negative_after"):
+        recover(world, lose(world), world.store)
 
 
 def test_every_case_was_reached() -> None:

@@ -22,6 +22,7 @@ from stream.lane import Lane
 from stream.messages import decode_example
 from stream.outbox import PublishFailed
 from stream.settings import Settings
+from stream.topology import all_topics, event_topics, inputs, lane_kind
 from stream.worker import Worker
 from tests.simulation.network import Faults, Network, SimOutbox, SimStore
 from tests.simulation.ports import (
@@ -138,7 +139,7 @@ class World:
         self.batch = batch
         self.faults = faults
         self.clock = VirtualClock()
-        self.log = Log(self.clock, settings.kafka.partitions)
+        self.log = Log(self.clock, all_topics(settings), settings.kafka.partitions)
         self.store = MemoryStore(ttl=settings.join.ttl)
         self.reached: Counter[str] = Counter()
         self.network = Network(self.rng, self.clock, self.log, self.reached)
@@ -152,8 +153,7 @@ class World:
 
     def _lane_keys(self) -> list[Key]:
         n = self.settings.kafka.partitions
-        inputs = [(t.name, p) for t in (topics.EVENTS, topics.LABELS) for p in range(n)]
-        return [*inputs, (topics.EXAMPLES.name, 0)]
+        return [(t.name, p) for t in inputs(self.settings) for p in range(t.partitions(n))]
 
     def _give(self, key: Key, index: int) -> None:
         """Let a worker open a lane: at once, or, where there are faults, whenever it gets to it."""
@@ -310,7 +310,7 @@ class World:
             self.advance(self.workers[index], key)
         except CheckpointConflict:
             # Its acquisition was repeated by the network: the worker ends, and is started again.
-            self.network.robbed.remove(_lane_name(key))
+            self.network.robbed.remove(self._lane_name(key))
             del self.workers[index].running[key]
             self.reached["robbed"] += 1
             self.crash(index)
@@ -329,6 +329,15 @@ class World:
         for lane, position in self.store._positions.items():
             assert position >= self.positions.get(lane, 0), f"{lane} fell to {position}"
             self.positions[lane] = position
+
+    def _lane_name(self, key: Key) -> str:
+        topic, partition = key
+        path = [t.name for t in event_topics(self.settings)]
+        if topic in path:
+            return f"{lane_kind(path.index(topic), len(path))}.{partition}"
+        return (
+            f"{ {topics.LABELS.name: 'label', topics.EXAMPLES.name: 'learn'}[topic] }.{partition}"
+        )
 
     def learner(self) -> Any:
         """The live learner."""
@@ -351,14 +360,6 @@ async def _at_once(work: Callable[[], Any]) -> Any:
 
 def _short(topic: str) -> str:
     return topic.partition(".")[2]
-
-
-_KINDS = {topics.EVENTS.name: "score", topics.LABELS.name: "label", topics.EXAMPLES.name: "learn"}
-
-
-def _lane_name(key: Key) -> str:
-    topic, partition = key
-    return f"{_KINDS[topic]}.{partition}"
 
 
 __all__ = ["Faults", "LogRecord", "SimWorker", "World"]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from stream.cli.control import EVENTS_MAX, _exclusion
-from stream.cli.errors import CommandError
 from stream.commands import distinct, give
 from stream.messages import AuditRecord, Command, decode_command, encode_json
 
@@ -91,41 +88,3 @@ def test_a_record_that_was_told_twice_is_listed_once() -> None:
     """The first time counts."""
     records = distinct([outcome("c1"), outcome("c2"), outcome("c1")])
     assert [record.id for record in records] == ["c1", "c2"]
-
-
-def test_what_is_left_out_is_read_from_the_options(tmp_path: Path) -> None:
-    """All three kinds, each as often as wanted."""
-    file = tmp_path / "ids.txt"
-    file.write_text("e3\n\n e4 \n")
-    found = _exclusion(
-        [
-            "offsets=3..7",
-            "offsets=9..10",
-            "time=1970-01-01T00:01..1970-01-01T00:02Z",
-            "events=e1,e2",
-            f"events=@{file}",
-        ]
-    )
-    assert found == {
-        "offsets": [(3, 7), (9, 10)],
-        "times": [(60.0, 120.0)],
-        "events": ["e1", "e2", "e3", "e4"],
-    }
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("3..7", "write offsets="),
-        ("entity=216", "do not say which entity"),
-        ("offsets=7", "write two offsets"),
-        ("offsets=7..7", "holds nothing"),
-        ("time=yesterday..today", "ISO 8601"),
-        ("events=@/nowhere/ids", "No such file"),
-        ("events=" + ",".join(map(str, range(EVENTS_MAX + 1))), "leave out a range"),
-    ],
-)
-def test_what_can_not_be_left_out_is_told(text: str, said: str) -> None:
-    """Before anything is published."""
-    with pytest.raises(CommandError, match=said):
-        _exclusion([text])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,8 +29,9 @@ def example(i: int, *, poisoned: bool = False) -> Example:
     """Make an example whose label follows from its feature, or is the opposite."""
     x = float(i * 7919 % 13) - 6.0
     return Example(
-        f"e{i}", {"x": x}, (x > 0) != poisoned, 0.5, "v1-0", 0, float(i), i + 2.0, "labels/0", i, 0
-    )
+        f"e{i}", {"x": x}, (x > 0) != poisoned, 0.5, "v1-0", 0, float(i), i + 2.0, "labels/0", i, 0,
+        entity=f"c{i // 8}",
+    )  # fmt: skip
 
 
 def run(body: Callable[[LearnLane], Awaitable[None]]) -> None:
@@ -108,6 +109,117 @@ def test_a_replay_learns_all_but_what_is_left_out(without: dict[str, Any]) -> No
         await world.settle()
         assert world.learner.n_learned == twin(*seen, example(45)).n_learned
         assert world.learner.fingerprint() == twin(*seen, example(45)).fingerprint()
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("version", "without", "erased"),
+    [
+        ("v1-20", {"entities": ["c3"]}, range(24, 32)),
+        ("v1-0", {"entities": ["c1"]}, range(8, 16)),
+        ("v1-0", {"features": [["x", 1.0]]}, [i for i in range(45) if i * 7919 % 13 == 7]),
+        ("v1-10", {"features": [["x", 1.0], ["y", 1]], "events": ["e13"]},
+         [13, *(i for i in range(45) if i * 7919 % 13 == 7)]),
+    ],
+)  # fmt: skip
+def test_a_subject_is_forgotten(
+    version: str, without: dict[str, Any], erased: Sequence[int]
+) -> None:
+    """By whose examples they are, or by what they say; also of those that come later."""
+
+    async def body(world: LearnLane) -> None:
+        world.feed(*map(example, range(30, 45)))
+        await world.settle()
+        world.command("rollback", version=version, replay=True, without=without)
+        await world.settle()
+        assert [told.outcome for told in world.audit] == ["applied"], world.audit
+        others = [example(i) for i in range(45) if i not in erased]
+        assert world.learner.fingerprint() == twin(*others).fingerprint()
+        await world.start()
+        again = [msgspec.structs.replace(example(i), event_id=f"f{i}", offset=100 + i)
+                 for i in [*erased][-3:]]  # fmt: skip
+        world.feed(*again)
+        await world.settle()
+        assert world.learner.n_learned == len(others)
+        version_id = (await world.store.version_ids())[0]
+        assert (await world.rebuilt(version_id)).fingerprint() == twin(*others).fingerprint()
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        {"entities": ["c1"]},
+        {"events": ["e19"]},
+        {"times": [[19.0, 30.0]]},
+        {"features": [["x", 1.0]]},
+    ],
+)
+def test_a_version_that_remembers_what_is_to_be_left_out_is_refused(
+    without: dict[str, Any],
+) -> None:
+    """Else whoever asked for the erasure would believe that it was done."""
+
+    async def body(world: LearnLane) -> None:
+        world.command("rollback", version="v1-20", replay=True, without=without)
+        await world.settle()
+        (told,) = world.audit
+        assert (told.outcome, told.reason) == ("refused", "learned_before")
+        assert "v1-0" in told.detail and world.learner.lineage == 1
+
+    run(body)
+
+
+def test_a_subject_stays_forgotten_after_a_rollback() -> None:
+    """To a version from before: it is inherited. One that remembers it can't come back."""
+
+    async def body(world: LearnLane) -> None:
+        world.command("rollback", version="v1-20", replay=True, without={"entities": ["c3"]})
+        await world.settle()
+        assert world.in_force.version == "v2-30"
+        for version, replay in (("v1-30", False), ("v1-20", False), ("v1-20", True)):
+            world.command("rollback", version=version, replay=replay)
+        await world.settle(steps=20)
+        assert [(told.reason, told.version) for told in world.audit[-3:]] == [
+            ("learned_before", "v2-30"), ("", "v3-30"), ("", "v4-30"),
+        ]  # fmt: skip
+        others = [example(i) for i in range(30) if i // 8 != 3]
+        assert world.learner.fingerprint() == twin(*others).fingerprint()
+        world.feed(example(31))
+        await world.settle()
+        assert world.learner.n_learned == len(others)
+        world.command("rollback", version="v2-30")
+        await world.settle()
+        assert world.audit[-1].version == "v5-31"
+
+    run(body)
+
+
+def test_what_can_not_be_looked_through_is_not_erased() -> None:
+    """The examples before the version are gone: nobody knows what they were."""
+
+    async def body(world: LearnLane) -> None:
+        del world.logs.records["examples"][:3]
+        world.command("rollback", version="v1-20", replay=True, without={"entities": ["c3"]})
+        await world.settle()
+        assert (world.audit[-1].reason, world.learner.lineage) == ("examples_missing", 1)
+
+    run(body)
+
+
+def test_a_rollback_to_the_untrained_learner_begins_anew() -> None:
+    """It need not be stored."""
+
+    async def body(world: LearnLane) -> None:
+        world.command("rollback", version="v1-0")
+        await world.settle()
+        assert (world.audit[-1].version, world.learner.n_learned) == ("v2-30", 0)
+        assert (await world.rebuilt("v2-30")).version_id == "v2-30"
+        world.feed(*map(example, range(30, 35)))
+        await world.settle()
+        assert world.learner.fingerprint() == twin(*map(example, range(30, 35))).fingerprint()
 
     run(body)
 

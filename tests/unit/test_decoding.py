@@ -248,3 +248,18 @@ def test_one_field_can_be_the_time_of_the_label_alone() -> None:
     body = b'{"id": "e1", "label": true, "at": "1970-01-01T00:00:08", "amount": 1}'
     label = LabelDecoder(settings, Task.BINARY, SETTINGS).decode(body)
     assert (label.event_time, label.label_time) == (8.0, 8.0)
+
+
+def test_a_label_with_features_says_whose_event_it_was() -> None:
+    """By a field of its own or by a feature; where it does not say, nobody knows."""
+    event = EventSettings(entity="card", features={"amount": {}})
+    decode = LabelDecoder(OWN, Task.BINARY, event).decode
+    body = {"id": "e1", "label": True, "known": 9.0, "amount": 5}
+    for said, entity in (({"card": 7}, "7"), ({"card": "c7"}, "c7"), ({}, None)):
+        assert decode(json.dumps(body | said).encode()).entity == entity
+    assert decode(json.dumps(body | {"card": "c7"}).encode()).features == {"amount": 5.0}
+    by_feature = SETTINGS.model_copy(update={"entity": "shop"})
+    label = LabelDecoder(OWN, Task.BINARY, by_feature).decode(
+        json.dumps(body | {"shop": 3, "at": "1970-01-01T00:00:07"}).encode()
+    )
+    assert label.entity == "3"

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from models.checkpoint import VersionMeta, decode_meta
+from models.reasons import Reason, Reasons
 from models.types import Direction, DriftKind, DriftLevel, DriftSignal, Example, Task
 from stream.control import Rollback
 from stream.decoding import EventDecoder, LabelDecoder
@@ -35,7 +36,7 @@ from tests.source_files import ROOT
 
 PAGE = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
 SIGNAL = DriftSignal(
-    DriftKind.CONCEPT, "error", DriftLevel.WARNING, Direction.WORSENED, 0.1, 0.2, 7, 1.0
+    DriftKind.CONCEPT, "error", DriftLevel.WARNING, Direction.WORSENED, 0.1, 0.2, 7, 1.0, 5
 )
 DRIFT = {name: type(value) for name, value in json.loads(encode_drift(SIGNAL, 0, 1)).items()}
 # What the learn lane adds to the metadata of a version.
@@ -89,7 +90,7 @@ def in_words(kind: Any) -> str:
         list: "array",
         tuple: "array",
     }
-    return {**names, type(None): "null"}.get(origin or kind, "object")
+    return {**names, type(None): "null", msgspec.UnsetType: "absent"}.get(origin or kind, "object")
 
 
 def test_every_topic_has_a_section() -> None:
@@ -115,6 +116,15 @@ def test_every_field_is_described_with_its_type(topic: str) -> None:
 def test_the_examples_have_exactly_the_fields(topic: str) -> None:
     """Examples are what people copy."""
     assert set(example(topic)) == set(FIELDS[topic])
+
+
+def test_the_fields_of_reasons_are_told() -> None:
+    """In words, since they are inside a field."""
+    for name in (*Reasons.__struct_fields__, *Reason.__struct_fields__):
+        assert f"`{name}`" in section("scores"), name
+    told = example("scores")["reasons"]
+    assert set(told) == set(Reasons.__struct_fields__)
+    assert set(told["features"][0]) == set(Reason.__struct_fields__)
 
 
 def test_the_examples_decode() -> None:

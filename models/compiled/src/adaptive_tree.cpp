@@ -79,7 +79,7 @@ void AdaptiveTree::learn_child(int32_t at, const Row &row, int32_t cls, double w
 bool AdaptiveTree::learn_adaptive_leaf(int32_t at, int32_t place, const Row &row, int32_t cls,
                                        double weight) {
     if (adaptive_->bootstrap_sampling) {
-        const int k = context_->random.poisson(1.0);
+        const int k = random_->poisson(1.0);
         if (k > 0) weight *= k;
     }
     const bool is_wrong = predicted_class(at, row) != cls;

@@ -21,8 +21,8 @@ struct AdaptiveRules {
 // are followed here, since the random numbers and the counts depend on them.
 class AdaptiveTree : public Tree {
    public:
-    AdaptiveTree(TreeContext &context, const AdaptiveRules &rules)
-        : Tree(context), adaptive_(&rules) {
+    AdaptiveTree(TreeContext &context, const AdaptiveRules &rules, Random *own = nullptr)
+        : Tree(context, own), adaptive_(&rules) {
         is_watched_ = true;
     }
 

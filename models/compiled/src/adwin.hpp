@@ -29,6 +29,8 @@ class Adwin {
     // starts a new window.
     bool update(double value);
 
+    // Of the values in the window, 0 if there are none.
+    double mean() const { return width_ == 0.0 ? 0.0 : total_ / width_; }
     size_t bytes() const;
 
     template <class Archive> void archive(Archive &a) {

@@ -65,6 +65,12 @@ class Saver : public ArchiveBase<Saver, false> {
     void number(int64_t &value) { writer_.i64(value); }
     void number(double &value) { writer_.f64(value); }
     void number(std::string &text) { writer_.text(text.data(), text.size()); }
+    // A count that is mostly small: seven bits a byte, the highest says that more follow.
+    void small(int32_t &value) {
+        auto rest = static_cast<uint32_t>(value);
+        for (; rest >= 0x80; rest >>= 7) writer_.u8(static_cast<uint8_t>(rest | 0x80));
+        writer_.u8(static_cast<uint8_t>(rest));
+    }
     void compact_one(double &value) {
         bool is_whole = std::fabs(value) < 0x1p31 && value == std::trunc(value) &&
                         !(value == 0.0 && std::signbit(value));
@@ -97,6 +103,15 @@ class Loader : public ArchiveBase<Loader, true> {
     void number(int64_t &value) { value = reader_.i64(); }
     void number(double &value) { value = reader_.f64(); }
     void number(std::string &text) { text = reader_.text(); }
+    void small(int32_t &value) {
+        uint32_t bits = 0, byte = 0x80;
+        for (int shift = 0; shift < 28 && (byte & 0x80) != 0; shift += 7) {
+            byte = reader_.u8();
+            bits |= (byte & 0x7f) << shift;
+        }
+        check((byte & 0x80) == 0);
+        value = static_cast<int32_t>(bits);
+    }
     void compact_one(double &value) {
         bool is_whole;
         number(is_whole);

@@ -236,6 +236,11 @@ bool Events::check_kinds(int before) {
         has_nominals_ |= feature.is_nominal();
     };
     const auto check = [&](size_t at, bool is_text) {
+        if (is_text && is_restricted_) {
+            PyErr_Format(PyExc_TypeError, "feature %R is text: this model takes numbers",
+                         names_.name(static_cast<int>(at)));
+            return false;
+        }
         if (at >= static_cast<size_t>(before)) {
             char &decided = is_decided[at - static_cast<size_t>(before)];
             if (!decided) decide(at, is_text);
@@ -319,11 +324,18 @@ bool Events::check_label(PyObject *label, Ref &plain) const {
                      label);
     }
     if (!plain) return false;
+    if (is_restricted_) {
+        PyErr_Format(PyExc_ValueError, "the label is %R: it must be True or False", label);
+        return false;
+    }
     const bool is_text = PyUnicode_Check(plain.get());
     if (!is_text && !PyBool_Check(plain.get())) {
         constexpr double kExactMax = 9007199254740992.0;  // 2 ** 53
-        const double number = PyFloat_AsDouble(plain.get());
-        if (number == -1.0 && PyErr_Occurred()) PyErr_Clear();
+        double number = PyFloat_AsDouble(plain.get());
+        if (number == -1.0 && PyErr_Occurred()) {
+            PyErr_Clear();
+            number = HUGE_VAL;
+        }
         if (!(std::fabs(number) < kExactMax)) {
             PyErr_Format(PyExc_ValueError, "the label is %R: numbers must be below 2**53", label);
             return false;

@@ -20,6 +20,8 @@ class Events {
 
     // Features that are nominal whatever their values are.
     std::vector<Name> nominals;
+    // From now on features are numbers, and labels the classes that are known.
+    void restrict_to_numbers_and_known_classes() { is_restricted_ = true; }
     // Bytes that categories may take; beyond it, new ones count as missing.
     double category_bytes_max = 0.0;
 
@@ -68,6 +70,7 @@ class Events {
     Rows rows_{true};
     std::unique_ptr<Array> array_;
     Columns columns_;
+    bool is_restricted_ = false;
     bool is_array_ = false;
     size_t n_array_rows_ = 0;
     std::vector<double> array_codes_;

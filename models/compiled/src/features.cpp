@@ -86,7 +86,9 @@ int Rows::append(const Names &names, PyObject *features) {
             texts_.push_back(value);
             held_texts_.push_back(Ref::borrow(value));
         } else {
-            if (!read_plain_number(value, number)) {
+            const bool is_nan = takes_nan_ && PyFloat_Check(value) &&
+                                std::isnan(number = PyFloat_AS_DOUBLE(value));
+            if (!is_nan && !read_plain_number(value, number)) {
                 held_key = Ref::borrow(key);
                 const Ref held_value = Ref::borrow(value);
                 if (read_number(key, value, number) < 0) return -1;
@@ -139,8 +141,21 @@ int Rows::learn_names(Names &names) {
     return 0;
 }
 
+bool is_exact(PyObject *integer) {
+    constexpr long long kExactMax = 1LL << 53;
+    int overflow;
+    const long long value = PyLong_AsLongLongAndOverflow(integer, &overflow);
+    return overflow == 0 && -kExactMax < value && value < kExactMax;
+}
+
 int check_name(PyObject *name) {
-    if (PyUnicode_Check(name) || PyLong_Check(name)) return 0;
+    if (PyUnicode_Check(name)) return 0;
+    if (PyLong_Check(name)) {
+        if (is_exact(name)) return 0;
+        PyErr_Format(PyExc_ValueError, "the feature name %R is too large: integers must be below "
+                     "2**53", name);
+        return -1;
+    }
     PyErr_Format(PyExc_TypeError, "the feature name %R is neither a str nor an int", name);
     return -1;
 }

@@ -34,8 +34,10 @@ class Names {
 // Rows of features as slots and numbers, in the order of their dicts.
 class Rows {
    public:
-    // Where a kernel takes text, `texts` has it for each value, or null for a number.
-    explicit Rows(bool takes_text = false) : takes_text_(takes_text) {}
+    // Where a kernel takes text, `texts` has it for each value, or null for a number. A kernel may
+    // take NaN for a missing value; all others refuse it.
+    explicit Rows(bool takes_text = false, bool takes_nan = false)
+        : takes_text_(takes_text), takes_nan_(takes_nan) {}
 
     void clear();
     // Append a row; -1 with an exception that names the feature if a value is refused.
@@ -60,6 +62,7 @@ class Rows {
     int find(const Names &names, PyObject *key, size_t column);
 
     bool takes_text_;
+    bool takes_nan_;
     std::vector<size_t> starts_{0};
     std::vector<int> slots_;
     std::vector<double> values_;
@@ -72,7 +75,10 @@ class Rows {
     std::vector<std::pair<Ref, int>> columns_;
 };
 
-// A feature's name is a str or an int; -1 with an exception set if it is neither.
+// Whether a float holds an int exactly, so that a dump of it comes back as it was.
+bool is_exact(PyObject *integer);
+
+// A feature's name is a str or such an int; -1 with an exception set if it is neither.
 int check_name(PyObject *name);
 
 // A feature's number: finite and within kNumberMax, or -1 with an exception set.

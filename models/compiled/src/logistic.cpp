@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "memory.hpp"
 #include "numbers.hpp"
 
 namespace driftline {
@@ -31,6 +32,20 @@ void Logistic::reset() {
                          &divisors_}) {
         values->clear();
     }
+}
+
+std::vector<std::vector<double> *> Logistic::arrays() {
+    std::vector<std::vector<double> *> found{&counts, &means, &variances, &weights};
+    if (options.optimizer != Optimizer::sgd) found.push_back(&accumulated);
+    if (options.optimizer == Optimizer::ftrl) found.push_back(&ftrl_n);
+    if (options.l1 != 0.0) found.push_back(&l1_applied);
+    return found;
+}
+
+size_t Logistic::bytes() const {
+    // All arrays are as long as the first, with what is derived and what is kept for its memory.
+    constexpr size_t kArrays = 11;
+    return kArrays * bytes_of(counts);
 }
 
 void Logistic::grow(size_t n_features) {

@@ -22,6 +22,13 @@ struct LogisticOptions {
     double clip_gradient = 1e12;
     double weight_pos = 1.0;
     double weight_neg = 1.0;
+
+    template <class Archive> void archive(Archive &a) {
+        a(with_std, optimizer);
+        for (double &option : optimizer_options) a(option);
+        a(l2, l1, intercept_init, intercept_rate, clip_gradient, weight_pos, weight_neg);
+        a.check(optimizer <= Optimizer::ftrl);
+    }
 };
 
 class Logistic {
@@ -36,6 +43,21 @@ class Logistic {
     std::vector<double> accumulated, ftrl_n, l1_applied;
 
     void reset();
+    // The arrays that a model with these options has, in the order of a dump.
+    std::vector<std::vector<double> *> arrays();
+    size_t bytes() const;
+    // All but the options; names of features are kept elsewhere.
+    template <class Archive> void archive(Archive &a) {
+        a(intercept, n_iterations, l1_total);
+        size_t n_features = counts.size();
+        a.count(n_features);
+        a.check(n_features <= a.schema->features.size());
+        if (a.loading && !a.failed()) grow(n_features);
+        for (std::vector<double> *array : arrays()) {
+            for (size_t slot = 0; slot < n_features && !a.failed(); slot++) a((*array)[slot]);
+        }
+        if (a.loading) refresh();
+    }
     // Make room for features up to this many, and bring what is derived up to date.
     void grow(size_t n_features);
     void refresh();

@@ -261,16 +261,6 @@ LogisticOptions read_options(DumpReader &reader) {
     return options;
 }
 
-// The arrays that a model with these options has, in the order of the dump.
-std::vector<std::vector<double> *> arrays_of(Logistic &logistic) {
-    std::vector<std::vector<double> *> arrays{&logistic.counts, &logistic.means,
-                                              &logistic.variances, &logistic.weights};
-    if (logistic.options.optimizer != Optimizer::sgd) arrays.push_back(&logistic.accumulated);
-    if (logistic.options.optimizer == Optimizer::ftrl) arrays.push_back(&logistic.ftrl_n);
-    if (logistic.options.l1 != 0.0) arrays.push_back(&logistic.l1_applied);
-    return arrays;
-}
-
 PyObject *dump(PyObject *object, PyObject *) {
     Self *self = Self::of(object);
     const InUse in_use(self->in_use);
@@ -284,7 +274,7 @@ PyObject *dump(PyObject *object, PyObject *) {
         writer.i64(logistic.n_iterations);
         writer.f64(logistic.l1_total);
         if (!writer.names(self->model->names)) return nullptr;
-        for (const auto *array : arrays_of(logistic)) writer.f64s(*array);
+        for (const auto *array : logistic.arrays()) writer.f64s(*array);
         return writer.finish();
     });
 }
@@ -304,7 +294,7 @@ PyObject *restore(PyObject *object, PyObject *bytes) {
         logistic.l1_total = reader.f64();
         reader.names(found.names);
         const size_t n_features = static_cast<size_t>(found.names.size());
-        for (auto *array : arrays_of(logistic)) reader.f64s(*array, n_features);
+        for (auto *array : logistic.arrays()) reader.f64s(*array, n_features);
         if (!reader.finished()) return nullptr;
         logistic.refresh();
         std::swap(*self->model, found);

@@ -13,6 +13,7 @@ namespace driftline {
 int add_logistic(PyObject *module);
 int add_trees(PyObject *module);
 int add_naive_bayes(PyObject *module);
+int add_half_space(PyObject *module);
 
 // An owned reference.
 class Ref {

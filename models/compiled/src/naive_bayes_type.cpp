@@ -32,8 +32,13 @@ using Self = Holder<Model>;
 
 // A class as it is kept: a str, int or bool of Python's own; null with an exception set otherwise.
 Ref read_class(PyObject *label) {
-    if (PyUnicode_Check(label) || PyLong_Check(label)) return Ref::borrow(label);
-    if (PyIndex_Check(label)) return Ref(PyNumber_Index(label));
+    if (PyUnicode_Check(label)) return Ref::borrow(label);
+    if (PyIndex_Check(label)) {
+        Ref integer(PyLong_Check(label) ? Ref::borrow(label).release() : PyNumber_Index(label));
+        if (!integer || is_exact(integer.get())) return integer;
+        PyErr_Format(PyExc_ValueError, "the label is %R: integers must be below 2**53", label);
+        return Ref();
+    }
     PyErr_Format(PyExc_ValueError, "the label is %R: classes are str, int or bool", label);
     return Ref();
 }

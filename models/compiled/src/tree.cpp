@@ -45,6 +45,14 @@ int32_t Tree::predict_class(const Row &row) {
     return best;
 }
 
+void Tree::trace(const Row &row) {
+    if (root_ < 0) return;
+    const int32_t at = seen_leaf_ >= 0 ? seen_leaf_ : find_leaf(root_, row);
+    if (!votes_by_bayes(leaf(at))) return;
+    leaf(at).touch(row);
+    settle(at);
+}
+
 void Tree::learn(const Row &row, int32_t cls, double weight) {
     begin_learning(cls, weight);
     int32_t at = root_;
@@ -143,27 +151,26 @@ double Tree::total_weight(int32_t at) const {
 }
 
 void Tree::vote(int32_t at, const Row &row, std::vector<double> &votes) {
-    const Leaf &here = leaf(at);
-    bool by_bayes = false;
-    if (here.is_active()) {
-        switch (rules().leaf_prediction) {
-            case LeafPrediction::kMajorityClass:
-                break;
-            case LeafPrediction::kNaiveBayes:
-                by_bayes = here.total_weight() >= rules().nb_threshold;
-                break;
-            case LeafPrediction::kNaiveBayesAdaptive:
-                by_bayes = here.nb_correct_weight >= here.mc_correct_weight;
-                break;
-        }
-    }
-    if (!by_bayes) {
-        here.majority(votes);
+    if (!votes_by_bayes(leaf(at))) {
+        leaf(at).majority(votes);
     } else if (bayes(at, row)) {
         votes = bayes_votes_;
     } else {
         votes.clear();
     }
+}
+
+bool Tree::votes_by_bayes(const Leaf &leaf) const {
+    if (!leaf.is_active()) return false;
+    switch (rules().leaf_prediction) {
+        case LeafPrediction::kMajorityClass:
+            break;
+        case LeafPrediction::kNaiveBayes:
+            return leaf.total_weight() >= rules().nb_threshold;
+        case LeafPrediction::kNaiveBayesAdaptive:
+            return leaf.nb_correct_weight >= leaf.mc_correct_weight;
+    }
+    return false;
 }
 
 bool Tree::bayes(int32_t at, const Row &row) {
@@ -208,8 +215,7 @@ void Tree::learn_leaf(int32_t at, const Row &row, int32_t cls, double weight) {
         // taken to have scored the row before.
         here.touch(row);
     }
-    here.learn(row, cls, weight, rules(), context_->schema, context_->random,
-               scratch_);
+    here.learn(row, cls, weight, rules(), context_->schema, *random_, scratch_);
     settle(at);
 }
 

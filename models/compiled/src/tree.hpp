@@ -76,13 +76,18 @@ struct TreeCounts {
 
 class Tree {
    public:
-    explicit Tree(TreeContext &context) : context_(&context) {}
+    // Draws from the generator that is shared, or from its own.
+    explicit Tree(TreeContext &context, Random *own = nullptr)
+        : context_(&context), random_(own == nullptr ? &context.random : own) {}
 
     // The next row is another one than the last.
     void forget_row() { seen_leaf_ = kNone; }
     // Fill `proba`, by class id, for `classes()`; others stay as they are.
     void predict(const Row &row, std::vector<double> &proba);
     void learn(const Row &row, int32_t cls, double weight);
+    // Leave the trace in nominal observers that River's trees leave when they predict for the row
+    // that is now the last.
+    void trace(const Row &row);
     // What is predicted, -1 while no class is known.
     int32_t predict_class(const Row &row);
 
@@ -129,6 +134,7 @@ class Tree {
     double total_weight(int32_t at) const;
     // Votes of a leaf as River's HoeffdingTreeClassifier has them, by share.
     void vote(int32_t at, const Row &row, std::vector<double> &votes);
+    bool votes_by_bayes(const Leaf &leaf) const;
     // What naive Bayes says at a leaf, computed once a row; false if nothing.
     bool bayes(int32_t at, const Row &row);
 
@@ -155,6 +161,7 @@ class Tree {
     void settle(int32_t at);
 
     TreeContext *context_;
+    Random *random_;
     // Whether nodes carry a Watch.
     bool is_watched_ = false;
     std::vector<Node> nodes_;

@@ -1,10 +1,12 @@
 // TreeKernel, AdaptiveTreeKernel and ForestKernel: the Python types over trees.
 #include <cstring>
 #include <memory>
+#include <type_traits>
 
 #include "adaptive_tree.hpp"
 #include "archive.hpp"
 #include "arguments.hpp"
+#include "bagging.hpp"
 #include "dump.hpp"
 #include "events.hpp"
 #include "forest.hpp"
@@ -31,7 +33,7 @@ struct TreeKind {
     }
     void learn(const Row &row, int32_t cls, double weight) { learner.learn(row, cls, weight); }
     size_t n_trees() const { return 1; }
-    const Tree &tree(size_t) const { return learner; }
+    const Tree *tree(size_t) const { return &learner; }
     std::vector<int64_t> statistics() const { return {}; }
 };
 
@@ -48,7 +50,7 @@ struct AdaptiveTreeKind {
     }
     void learn(const Row &row, int32_t cls, double weight) { learner.learn(row, cls, weight); }
     size_t n_trees() const { return 1; }
-    const Tree &tree(size_t) const { return learner; }
+    const Tree *tree(size_t) const { return &learner; }
     std::vector<int64_t> statistics() const {
         return {learner.n_alternate_trees(), learner.n_pruned_alternate_trees(),
                 learner.n_switch_alternate_trees()};
@@ -67,7 +69,7 @@ struct ForestKind {
     }
     void learn(const Row &row, int32_t cls, double) { learner.learn(row, cls); }
     size_t n_trees() const { return learner.size(); }
-    const Tree &tree(size_t i) const { return learner.tree(i); }
+    const Tree *tree(size_t i) const { return &learner.tree(i); }
     std::vector<int64_t> statistics() const {
         std::vector<int64_t> found;
         for (size_t i = 0; i < learner.size(); i++) {
@@ -76,6 +78,25 @@ struct ForestKind {
         }
         return found;
     }
+};
+
+// The two differ in their rules alone, but not even a dump of one is taken for one of the other.
+template <bool is_leveraging> struct BaggingKind {
+    static constexpr char kAdwinBagging[] = "ADWINBaggingClassifier";
+    static constexpr char kLeveragingBagging[] = "LeveragingBaggingClassifier";
+    static constexpr const char *kDump = is_leveraging ? kLeveragingBagging : kAdwinBagging;
+    static constexpr bool kTakesWeight = false;
+    using Rules = BaggingRules;
+    Bagging learner;
+
+    BaggingKind(TreeContext &context, const Rules &rules) : learner(context, rules) {}
+    void predict(const Row &row, std::vector<double> &proba, Ids &order) {
+        learner.predict(row, proba, order);
+    }
+    void learn(const Row &row, int32_t cls, double) { learner.learn(row, cls); }
+    size_t n_trees() const { return learner.size(); }
+    const Tree *tree(size_t i) const { return learner.tree(i); }
+    std::vector<int64_t> statistics() const { return {learner.n_changes()}; }
 };
 
 template <class Kind> struct Model {
@@ -94,6 +115,16 @@ template <class Kind> struct Model {
         a.schema = &context.schema;
         a(context.notes, context.rules, context.adwin, rules, events.nominals, context.random,
           context.schema, kind.learner);
+    }
+
+    // After it was loaded; false with an exception set when that fails.
+    bool begin() {
+        if constexpr (std::is_same_v<typename Kind::Rules, BaggingRules>) {
+            if (rules.base == BaggingRules::Base::kLogistic) {
+                events.restrict_to_numbers_and_known_classes();
+            }
+        }
+        return events.restore();
     }
 
     void predict(const Row &row) {
@@ -381,7 +412,7 @@ template <class Kind> class Type {
             // What restores may keep half of the budget; the other half and more is for trees.
             found->events.category_bytes_max = HUGE_VAL;
             found->archive(loader);
-            if (!reader.finished() || !found->events.restore()) return nullptr;
+            if (!reader.finished() || !found->begin()) return nullptr;
             found->events.category_bytes_max = found->context.rules.max_bytes / 2.0;
             delete std::exchange(self->model, found.release());
             Py_RETURN_NONE;
@@ -405,14 +436,15 @@ template <class Kind> class Type {
         return with_model(object, [](Model<Kind> &model) -> PyObject * {
             Ref found(PyList_New(0));
             for (size_t i = 0; found && i < model.kind.n_trees(); i++) {
-                const Tree &tree = model.kind.tree(i);
-                const TreeCounts c = tree.counts();
+                const Tree *tree = model.kind.tree(i);
+                if (tree == nullptr) continue;
+                const TreeCounts c = tree->counts();
                 const Ref of_tree(Py_BuildValue(
                     "LLLLLLd", static_cast<long long>(c.n_nodes),
                     static_cast<long long>(c.n_branches), static_cast<long long>(c.n_leaves),
                     static_cast<long long>(c.height),
-                    static_cast<long long>(tree.n_active_leaves()),
-                    static_cast<long long>(tree.n_inactive_leaves()), tree.total_weight()));
+                    static_cast<long long>(tree->n_active_leaves()),
+                    static_cast<long long>(tree->n_inactive_leaves()), tree->total_weight()));
                 if (!of_tree || PyList_Append(found.get(), of_tree.get()) < 0) return nullptr;
             }
             return found.release();
@@ -490,6 +522,13 @@ int add_trees(PyObject *module) {
             0 ||
         add(module, "AdaptiveTreeKernel",
             Type<AdaptiveTreeKind>::create("models.compiled._native.AdaptiveTreeKernel")) < 0) {
+        return -1;
+    }
+    if (add(module, "AdwinBaggingKernel",
+            Type<BaggingKind<false>>::create("models.compiled._native.AdwinBaggingKernel")) < 0 ||
+        add(module, "LeveragingBaggingKernel",
+            Type<BaggingKind<true>>::create("models.compiled._native.LeveragingBaggingKernel")) <
+            0) {
         return -1;
     }
     return add(module, "ForestKernel",

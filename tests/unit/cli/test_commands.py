@@ -195,6 +195,7 @@ def test_a_missing_redis_is_one_line(command: str, config: str) -> None:
         ("evaluate FILE --pipeline nope", "no pipeline 'nope'"),
         ("evaluate FILE.xlsx", "name it .csv"),
         ("evaluate - --frozen-after 0.1", "give --limit"),
+        ("evaluate", "or give --drift-truth"),
         ("produce FILE --no-labels --labels-only", "nothing to publish"),
         ("produce FILE --label-delay 1s --label-delay-events 2", "not both"),
         ("tail nope", "there are events, labels"),

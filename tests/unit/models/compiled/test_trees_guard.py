@@ -44,6 +44,8 @@ GARBAGE: list[tuple[Any, Any, type[Exception]]] = [
     ({"a": 1.0}, None, TypeError),
     ({"a": 1.0}, math.nan, ValueError),
     ({"a": 1.0}, 2**60, ValueError),
+    ({"new": "x", "a": 1.0}, 10**400, ValueError),
+    ({2**60: 1.0}, True, ValueError),
 ]
 
 

@@ -1,0 +1,257 @@
+"""A million calls of garbage on the compiled estimators: none crashes, a refusal changes nothing.
+
+    python -m benchmarks.fuzz [--calls 1000000] [--seed 1] [--models forest] [--sanitize]
+
+Each call is drawn from the seed: a good event or one with NaN, infinity, 1e308, a wrong type, a
+name or label of another kind, one of 10,000 categories, a rising timestamp; alone, in a batch or
+in an array; now and then a dump is damaged and loaded. Whatever is refused must have left the dump
+as it was; what is accepted must go on to predict finite numbers.
+
+`--sanitize` builds the extension with AddressSanitizer and UBSan into a folder of its own, and runs
+the same there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from river import linear_model, preprocessing, tree
+
+ROOT = Path(__file__).resolve().parents[1]
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -g"
+GARBAGE: list[Any] = [
+    math.nan, math.inf, -math.inf, 1e308, -1e308, 1e15 + 1, 10**400, None, 1j, [1.0], b"1", {}, "",
+    "text", "\udc80", object(), np.float64("nan"),
+]  # fmt: skip
+WRONG_LABELS: list[Any] = [None, math.nan, 2**60, 1j, [], b"yes", "yes", object(), 10**400]
+REFUSALS = (TypeError, ValueError)
+# A dump of a forest is large: it is compared now and then, counts every time.
+COMPARE_EVERY = 100
+FORGET_EVERY = 20_000
+
+
+def factories() -> dict[str, Callable[[int], Any]]:
+    """Fresh models, eager to grow, with budgets that are soon reached."""
+    from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
+    from models.compiled.bagging import ADWINBaggingClassifier, LeveragingBaggingClassifier
+    from models.compiled.forest import ARFClassifier
+    from models.compiled.half_space import HalfSpaceTrees
+    from models.compiled.logistic import ScaledLogisticRegression
+    from models.compiled.naive_bayes import GaussianNB
+    from models.compiled.trees import HoeffdingTreeClassifier
+
+    eager: dict[str, Any] = {"grace_period": 20, "delta": 0.1, "max_depth": 20, "max_size": 0.5}
+    base = tree.HoeffdingTreeClassifier(**eager)
+    scaled = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+    return {
+        "logistic": lambda seed: ScaledLogisticRegression(),
+        "naive-bayes": lambda seed: GaussianNB(),
+        "tree": lambda seed: HoeffdingTreeClassifier(**eager, nominal_attributes=["k"]),
+        "adaptive": lambda seed: HoeffdingAdaptiveTreeClassifier(**eager, seed=seed),
+        "forest": lambda seed: ARFClassifier(n_models=3, seed=seed, max_size=0.3, max_depth=20),
+        "adwin-bagging": lambda seed: ADWINBaggingClassifier(scaled, n_models=3, seed=seed),
+        "leveraging-bagging": lambda seed: LeveragingBaggingClassifier(
+            base, n_models=3, w=2, seed=seed
+        ),
+        "half-space": lambda seed: HalfSpaceTrees(
+            n_trees=3, height=4, window_size=50, seed=seed, limits={"time": (1.6e9, 1.7e9)}
+        ),
+    }
+
+
+class Fuzz:
+    """Calls on one model, one after the other."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self._make = factories()[name]
+        self._rng = random.Random(f"{name} {seed}")
+        self._is_anomaly = name == "half-space"
+        self._takes_text = name not in ("logistic", "naive-bayes", "adwin-bagging", "half-space")
+        self._time = 1.6e9
+        self._model = self._make(seed)
+        self.counts: Counter[str] = Counter()
+
+    def call(self, i: int) -> None:
+        """One call; an assertion fails if it did what it must not."""
+        if i % FORGET_EVERY == FORGET_EVERY - 1:
+            self._model = self._make(i)
+        compares = i % COMPARE_EVERY == 0
+        before = self._model.dump() if compares else None
+        kinds, weights = ("learn", "predict", "batch", "array", "dump"), (60, 25, 10, 4.8, 0.2)
+        kind = self._rng.choices(kinds, weights)[0]
+        try:
+            getattr(self, f"_{kind}")()
+        except REFUSALS:
+            self.counts[f"{kind} refused"] += 1
+            if before is not None:
+                assert self._model.dump() == before, (i, kind)
+        else:
+            self.counts[kind] += 1
+
+    def _features(self) -> Any:
+        rng, roll = self._rng, self._rng.random()
+        self._time += rng.random()
+        x: dict[Any, Any] = {"a": rng.gauss(0.0, 1.0), "b": rng.random(), "time": self._time}
+        if self._takes_text:
+            x["t"] = f"category-{rng.randrange(10_000)}"
+            x["k"] = rng.randrange(30)
+        if roll < 0.1:
+            x[rng.choice(["a", "b", "t", "new", 3])] = rng.choice(GARBAGE)
+        elif roll < 0.12:
+            x[rng.choice([b"a", 1.5, None, (1,)])] = 1.0
+        elif roll < 0.2:
+            del x[rng.choice(list(x))]
+        elif roll < 0.21:
+            x[f"new-{rng.randrange(50)}"] = rng.random()
+        elif roll < 0.215:
+            return rng.choice([None, [], [("a", 1.0)], "text", 1])
+        return x
+
+    def _label(self) -> Any:
+        # For thousands of events all of one class.
+        if self._rng.random() < 0.02:
+            return self._rng.choice(WRONG_LABELS)
+        return self._time % 4000.0 < 2000.0 and self._rng.random() < 0.3
+
+    def _learn(self) -> None:
+        x = self._features()
+        if self._is_anomaly:
+            self._model.learn_one(x)
+        else:
+            self._model.learn_one(x, self._label())
+
+    def _predict(self) -> None:
+        x = self._features()
+        if self._is_anomaly:
+            assert -1e9 < self._model.score_one(x) <= 1.0
+            return
+        said = self._model.predict_proba_one(x)
+        assert all(0.0 <= p <= 1.0 + 1e-9 for p in said.values()), said
+        self._model.predict_one(x)
+
+    def _batch(self) -> None:
+        xs = [self._features() for _ in range(self._rng.randrange(6))]
+        if self._is_anomaly:
+            self._model.learn_dicts(xs)
+        else:
+            self._model.learn_dicts(xs, [self._label() for _ in xs])
+
+    def _array(self) -> None:
+        rng = self._rng
+        listed = [[rng.gauss(0.0, 1.0), rng.random()] for _ in range(rng.randrange(5))]
+        if listed and rng.random() < 0.3:
+            listed[-1][0] = rng.choice([math.nan, math.inf, 1e308])
+        names = rng.choice([("a", "b"), ("b", "a"), ("a", "a"), ("a",), None, (b"a", "b")])
+        rows = np.array(listed).reshape(-1, 2)
+        if self._is_anomaly:
+            self._model.test_then_train_many(rows, names=names)
+        elif hasattr(self._model, "learn_many"):
+            self._model.learn_many(rows, [row[1] > 0.5 for row in listed], names=names)
+        else:
+            self._model.predict_proba_many(rows, names=names)
+
+    def _dump(self) -> None:
+        dump = self._model.dump()
+        self._model = type(self._model).load(dump)
+        assert self._model.dump() == dump
+        at = self._rng.randrange(len(dump))
+        damaged = dump[:at] + bytes([dump[at] ^ 1 << self._rng.randrange(8)]) + dump[at + 1 :]
+        self._restore(self._rng.choice([damaged, dump[:at], dump + b"\0"]))
+        # The checksum lets nothing through, so what is behind it is met with one that is right.
+        self._restore(damaged[:-4] + struct.pack("<I", zlib.crc32(damaged[:-4])), may_load=True)
+        assert self._model.dump() == dump
+
+    def _restore(self, dump: bytes, *, may_load: bool = False) -> None:
+        other = type(self._model).__new__(type(self._model))
+        try:
+            other._restore(dump)
+        except REFUSALS:
+            self.counts["damaged dump refused"] += 1
+        else:
+            assert may_load, "a damaged dump was loaded"
+            self.counts["changed dump loaded"] += 1
+            try:
+                other.dump()
+            except REFUSALS:
+                self.counts["changed dump of no use"] += 1
+
+
+def fuzz(name: str, n_calls: int, seed: int) -> Counter[str]:
+    """Call one estimator so often; say how often it did what."""
+    run = Fuzz(name, seed)
+    for i in range(n_calls):
+        run.call(i)
+    return run.counts
+
+
+def run_sanitized(arguments: list[str]) -> int:
+    """Build with sanitizers and run this program with what was built."""
+    with tempfile.TemporaryDirectory(prefix="driftline-fuzz-") as folder:
+        environment = os.environ | {"CFLAGS": SANITIZERS, "LDFLAGS": SANITIZERS}
+        build = ["build_ext", "--build-lib", folder, "--build-temp", f"{folder}/temp"]
+        subprocess.run(
+            [sys.executable, "setup.py", "-q", *build], cwd=ROOT, env=environment, check=True
+        )
+        library = subprocess.run(
+            ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        environment = os.environ | {
+            "LD_PRELOAD": library,
+            # Python itself keeps what it has to the end.
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "DRIFTLINE_NATIVE": str(next(Path(folder, "models", "compiled").glob("_native*"))),
+        }
+        command = [sys.executable, "-m", "benchmarks.fuzz", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def use_built(library: str) -> None:
+    """Put an extension from elsewhere in the place of the installed one."""
+    import importlib.util
+
+    name = "models.compiled._native"
+    spec = importlib.util.spec_from_file_location(name, library)
+    assert spec is not None and spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    import models.compiled
+
+    models.compiled._native = sys.modules[name]  # type: ignore[attr-defined]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--calls", type=int, default=1_000_000, help="of all models together")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--models", nargs="+", help="default: all")
+    parser.add_argument("--sanitize", action="store_true", help="with AddressSanitizer and UBSan")
+    options = parser.parse_args()
+    if options.sanitize:
+        return run_sanitized([argument for argument in sys.argv[1:] if argument != "--sanitize"])
+    if library := os.environ.get("DRIFTLINE_NATIVE"):
+        use_built(library)
+    names = options.models or list(factories())
+    for name in names:
+        start = time.perf_counter()
+        counts = fuzz(name, options.calls // len(names), options.seed)
+        done = ", ".join(f"{what} {n:,}" for what, n in sorted(counts.items()))
+        print(f"{name}: {done}; {time.perf_counter() - start:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

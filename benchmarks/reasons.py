@@ -1,0 +1,85 @@
+"""What reasons cost: microseconds for an alert, by pipeline, beside a prediction.
+
+    python -m benchmarks.reasons [--events 5000]
+
+A batch of the score lane explains its alerts in one call, so the cost is shown for one alert in a
+batch and for sixteen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable
+from time import process_time
+
+from models import Example, Learner, Task, build
+from models.types import Features
+
+PIPELINES = ("logistic", "fraud", "gaussian-nb", "hoeffding-tree", "adaptive-random-forest")
+N_ROUNDS = 5
+BATCH = 16
+
+
+def events(pipeline: str, n: int) -> list[Features]:
+    """Make card payments, or events of ten numbers."""
+    rng = random.Random(1)
+    if pipeline == "fraud":
+        return [
+            {
+                "TX_AMOUNT": rng.lognormvariate(3, 1),
+                "CUSTOMER_ID": f"c{rng.randrange(500)}",
+                "TERMINAL_ID": f"t{rng.randrange(900)}",
+            }
+            for _ in range(n)
+        ]
+    return [{f"f{i}": rng.gauss(0, 1) for i in range(10)} for _ in range(n)]
+
+
+def learned(pipeline: str, rows: list[Features]) -> Learner:
+    """Give a learner that has learned the rows."""
+    learner = Learner(build(pipeline, Task.BINARY, 1), Task.BINARY)
+    examples = [
+        Example(f"e{i}", x, x.get("f0", 0) > 1 or x.get("TX_AMOUNT", 0) > 60, 0.5, "v1-0", 0, i, i,
+                "labels/0", i, i)
+        for i, x in enumerate(rows)
+    ]  # fmt: skip
+    learner.absorb(examples, range(len(rows)))
+    return learner
+
+
+def microseconds(call: Callable[[], object], n: int) -> float:
+    """Give the best time of a call for one of `n`."""
+    best = float("inf")
+    for _ in range(N_ROUNDS):
+        start = process_time()
+        call()
+        best = min(best, process_time() - start)
+    return best / n * 1e6
+
+
+def measure(pipeline: str, n: int) -> None:
+    """Print the line of a pipeline."""
+    rows = events(pipeline, n)
+    learner = learned(pipeline, rows)
+    some = rows[: min(n, 512)]
+    batches = [some[i : i + BATCH] for i in range(0, len(some), BATCH)]
+    predict = microseconds(lambda: learner.score_many(some), len(some))
+    one = microseconds(lambda: [learner.explain_many([x]) for x in some], len(some))
+    many = microseconds(lambda: [learner.explain_many(b) for b in batches], len(some))
+    method = learner.explain_many(some[:1])[0].method
+    print(f"{pipeline:24}{len(some[0]):7}   {method:10}{predict:9.2f}{one:7.1f}{many:12.1f}")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=5_000)
+    n = parser.parse_args().events
+    print("us for each alert      features   method      predict   one   sixteen in a batch")
+    for pipeline in PIPELINES:
+        measure(pipeline, n)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Which features moved: the values before and after a point in the log, compared one by one.
+
+Numbers are compared by the Kolmogorov-Smirnov distance, categories by total variation. Both are
+between 0 and 1 and know no units, so features can be ranked by them; both have a test of whether
+chance alone would have moved them as far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from models.types import DriftSignal, Example, Features, FeatureValue, Movement
+
+_THIN = 4
+_N_THINNED = 512
+_N_RECENT = 128
+_N_SIDE_MIN = 8
+_N_TOLD = 5
+_CHANCE = 0.01
+_EXPECTED_MIN = 5.0
+
+
+class Moved(NamedTuple):
+    """How far one feature moved, and the chance that it would have without any change."""
+
+    movement: Movement
+    chance: float
+
+
+class FeatureSample:
+    """The last examples, and every fourth before them: to tell what moved at a change point."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[int, Features]] = deque(maxlen=_N_RECENT)
+        self._thinned: deque[tuple[int, Features]] = deque()
+        self._n = 0
+
+    def explain(
+        self, signals: list[DriftSignal], positions: Sequence[int], examples: Sequence[Example]
+    ) -> list[DriftSignal]:
+        """Take a batch, and add to its signals which features moved since the change began."""
+        first = -self._n % _THIN
+        self._n += len(examples)
+        for position, example in zip(positions[first::_THIN], examples[first::_THIN], strict=True):
+            self._thinned.append((position, example.features))
+        if signals:
+            rows = [(position, e.features) for position, e in zip(positions, examples, strict=True)]
+            recent = [*self._recent, *rows]
+            signals = [
+                msgspec.structs.replace(signal, moved=self._moved(signal, recent))
+                for signal in signals
+            ]
+        while len(self._thinned) > _N_THINNED:
+            self._thinned.popleft()
+        tail = zip(positions[-_N_RECENT:], examples[-_N_RECENT:], strict=True)
+        self._recent.extend([(position, example.features) for position, example in tail])
+        return signals
+
+    def _moved(
+        self, signal: DriftSignal, recent: Sequence[tuple[int, Features]]
+    ) -> tuple[Movement, ...]:
+        # As it was at the signal, which the rest of the batch is not to change.
+        until, since = signal.position, signal.since or 0
+        recent = [row for row in recent if row[0] <= until][-_N_RECENT:]
+        older = [row for row in self._thinned if row[0] <= until][-_N_THINNED:]
+        rows = [*(row for row in older if row[0] < recent[0][0]), *recent]
+        before = [features for position, features in rows if position < since]
+        return rank(before, [features for position, features in rows if position >= since])
+
+
+def rank(before: Sequence[Features], after: Sequence[Features]) -> tuple[Movement, ...]:
+    """Tell the features that moved most between two sets of rows, beyond what chance does.
+
+    Examples
+    --------
+    >>> rows = [{"amount": float(i % 8) + 9.0 * (i >= 400), "hour": i % 5} for i in range(800)]
+    >>> [(moved.feature, moved.before, moved.after) for moved in rank(rows[:400], rows[400:])]
+    [('amount', 3.5, 12.5)]
+    """
+    names = sorted(set().union(*before, *after))
+    found = []
+    for name in names:
+        old = [row[name] for row in before if name in row]
+        new = [row[name] for row in after if name in row]
+        if min(len(old), len(new)) >= _N_SIDE_MIN:
+            moved = compare(name, old, new)
+            if moved.chance * len(names) < _CHANCE:
+                found.append(moved.movement)
+    found.sort(key=lambda movement: (-movement.distance, movement.feature))
+    return tuple(found[:_N_TOLD])
+
+
+def compare(feature: str, old: Sequence[FeatureValue], new: Sequence[FeatureValue]) -> Moved:
+    """Compare a feature's values before and after."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in old):
+        numbers = [float(value) for value in new if isinstance(value, int | float)]
+        if len(numbers) == len(new):
+            return _compare_numbers(feature, [float(value) for value in old], numbers)
+    return _compare_categories(feature, Counter(map(str, old)), Counter(map(str, new)))
+
+
+def _compare_numbers(feature: str, old: Sequence[float], new: Sequence[float]) -> Moved:
+    a, b = np.sort(np.asarray(old)), np.sort(np.asarray(new))
+    places = np.concatenate((a, b))
+    shares_a = np.searchsorted(a, places, side="right") / len(a)
+    shares_b = np.searchsorted(b, places, side="right") / len(b)
+    distance = float(np.max(np.abs(shares_a - shares_b)))
+    movement = Movement(feature, distance, math.fsum(old) / len(old), math.fsum(new) / len(new))
+    return Moved(movement, ks_chance(distance, len(old), len(new)))
+
+
+def ks_chance(distance: float, n: int, m: int) -> float:
+    """Bound the chance of a Kolmogorov-Smirnov distance between two samples of one distribution.
+
+    The first term of Kolmogorov's series, which is an upper bound; ties make it smaller.
+    """
+    return min(1.0, 2.0 * math.exp(-2.0 * distance**2 * n * m / (n + m)))
+
+
+def _compare_categories(feature: str, old: Counter[str], new: Counter[str]) -> Moved:
+    n, m = old.total(), new.total()
+    shares = {value: (old[value] / n, new[value] / m) for value in sorted(old | new)}
+    distance = 0.5 * math.fsum(abs(a - b) for a, b in shares.values())
+    value = max(shares, key=lambda value: abs(shares[value][0] - shares[value][1]))
+    movement = Movement(feature, distance, *shares[value], value)
+    return Moved(movement, _chi_square_chance(old, new))
+
+
+def _chi_square_chance(old: Mapping[str, int], new: Mapping[str, int]) -> float:
+    # Pearson's test of two samples. Rare categories are counted as one, since the statistic is
+    # chi-square only where about five or more are expected.
+    n, m = sum(old.values()), sum(new.values())
+    cells: Counter[tuple[str, bool]] = Counter()
+    totals: Counter[str] = Counter()
+    for value in sorted({*old, *new}):
+        total = old.get(value, 0) + new.get(value, 0)
+        name = f"={value}" if total * min(n, m) / (n + m) >= _EXPECTED_MIN else "rare"
+        cells[name, False] += old.get(value, 0)
+        cells[name, True] += new.get(value, 0)
+        totals[name] += total
+    freedom = len(totals) - 1
+    if freedom < 1:
+        return 1.0
+    statistic = math.fsum(
+        (cells[name, is_new] - total * size / (n + m)) ** 2 / (total * size / (n + m))
+        for name, total in totals.items()
+        for is_new, size in ((False, n), (True, m))
+    )
+    # Wilson and Hilferty: the cube root of a chi-square is nearly normal.
+    spread = 2.0 / (9.0 * freedom)
+    z = ((statistic / freedom) ** (1.0 / 3.0) - (1.0 - spread)) / math.sqrt(spread)
+    return 0.5 * math.erfc(z / math.sqrt(2.0))

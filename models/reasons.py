@@ -1,0 +1,204 @@
+"""Why a score is what it is: the features that pushed it, with signed contributions.
+
+Two methods, by what the model is:
+
+- **linear**: of a linear model, also after a scaler or other transformers, each weight times its
+  (scaled) value. They and the intercept add up to the margin, which is exact.
+- **occlusion**: of any other model, how much the score falls when a feature alone is replaced by
+  what is usual for it among the examples that the learner keeps as probes (the mean of numbers, the
+  commonest of others; Zeiler and Fergus, ECCV 2014, do so with parts of pictures). It costs one
+  prediction for each feature and two more. What features do only together is in `rest`.
+
+In both, `base + contributions + rest` is what was explained: `rest` holds what the features that
+are not listed contribute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+from river import compose, linear_model, preprocessing
+
+from models.types import Features, FeatureValue
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """A feature's part in a score: its value, what is usual for it, and how far it pushed."""
+
+    feature: str
+    value: FeatureValue
+    usual: FeatureValue | None
+    contribution: float
+    text: str
+
+
+class Reasons(msgspec.Struct, frozen=True):
+    """The features that pushed a score the most, the strongest first.
+
+    `unit` is that of the contributions: log_odds, or that of the score itself.
+    """
+
+    method: str
+    unit: str
+    base: float
+    rest: float
+    features: tuple[Reason, ...]
+
+
+class Part(NamedTuple):
+    """What one feature contributes."""
+
+    feature: str
+    value: FeatureValue
+    usual: FeatureValue | None
+    contribution: float
+
+
+class Attribution(NamedTuple):
+    """All contributions to one score."""
+
+    method: str
+    unit: str
+    base: float
+    parts: list[Part]
+    total: float
+    """The score or margin that is explained."""
+
+    def top(self, n: int, names: Mapping[str, str]) -> Reasons:
+        """Keep the `n` parts that pushed the most, under names that people read."""
+        strongest = sorted(self.parts, key=lambda part: -abs(part.contribution))[:n]
+        kept = [part for part in strongest if part.contribution != 0.0]
+        rest = self.total - self.base - math.fsum(part.contribution for part in kept)
+        reasons = tuple(Reason(*part, text=_text(part, names)) for part in kept)
+        return Reasons(self.method, self.unit, self.base, rest, reasons)
+
+
+class LinearExplainer:
+    """Explains a linear model as it stands now; make another one after it has learned.
+
+    Examples
+    --------
+    >>> from river import optim
+    >>> model = linear_model.LinearRegression(optimizer=optim.SGD(0.5), intercept_init=2.0)
+    >>> model.learn_one({"a": 1.0}, 3.0)
+    >>> found = LinearExplainer([], model)({"a": 4.0})
+    >>> found.base, [(part.feature, part.contribution) for part in found.parts], found.total
+    (2.02, [('a', 4.0)], 6.02)
+    """
+
+    def __init__(self, transformers: Sequence[Any], regression: Any) -> None:
+        self._transformers = transformers
+        self._weights: dict[str, float] = regression.weights
+        self._intercept = float(regression.intercept)
+        scaler = transformers[-1] if transformers else None
+        self._means = scaler.means if type(scaler) is preprocessing.StandardScaler else None
+        is_classifier = isinstance(regression, linear_model.LogisticRegression)
+        self._unit = "log_odds" if is_classifier else "score"
+
+    def __call__(self, features: Features) -> Attribution:
+        """Explain the margin of one event."""
+        x: Any = features
+        shown: Any = features
+        for transformer in self._transformers:
+            shown, x = x, transformer.transform_one(x)
+        means, weights = self._means, self._weights
+        if means is None:
+            shown = x
+        parts = []
+        for name, value in x.items():
+            usual = None if means is None else float(means[name])
+            parts.append(Part(name, shown[name], usual, float(weights.get(name, 0.0) * value)))
+        total = math.fsum(part.contribution for part in parts) + self._intercept
+        return Attribution("linear", self._unit, self._intercept, parts, total)
+
+
+def linear_explainable(model: Any) -> tuple[list[Any], Any] | None:
+    """Give the transformers and the regression of a linear model; None of another one."""
+    *transformers, last = _steps(model)
+    if hasattr(last, "to_river"):
+        *own, last = _steps(last.to_river())
+        transformers += own
+    is_linear = isinstance(last, linear_model.LogisticRegression | linear_model.LinearRegression)
+    return (transformers, last) if is_linear else None
+
+
+def _steps(model: Any) -> list[Any]:
+    if not isinstance(model, compose.Pipeline):
+        return [model]
+    return [inner for step in model.steps.values() for inner in _steps(step)]
+
+
+ScoreMany: TypeAlias = Callable[[Sequence[Features]], Sequence[float]]
+
+
+def explain(
+    model: Any, batch: Sequence[Features], probes: Sequence[Features], score_many: ScoreMany
+) -> list[Attribution]:
+    """Explain the scores that a model gives now, by the method that fits it."""
+    linear = linear_explainable(model)
+    if linear is not None:
+        return list(map(LinearExplainer(*linear), batch))
+    usual = usual_values(probes)
+    return [occlude(features, usual, score_many) for features in batch]
+
+
+def usual_values(probes: Sequence[Features]) -> dict[str, FeatureValue]:
+    """Give what is usual for each feature of some examples.
+
+    Examples
+    --------
+    >>> usual_values([{"a": 1.0, "b": "x"}, {"a": 2.0, "b": "y"}, {"b": "x"}])
+    {'a': 1.5, 'b': 'x'}
+    """
+    seen: dict[str, list[FeatureValue]] = {}
+    for probe in probes:
+        for name, value in probe.items():
+            seen.setdefault(name, []).append(value)
+    return {name: _usual(values) for name, values in seen.items()}
+
+
+def _usual(values: list[FeatureValue]) -> FeatureValue:
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) == len(values):
+        return math.fsum(numbers) / len(numbers)
+    return Counter(values).most_common(1)[0][0]
+
+
+def occlude(
+    features: Features, usual: Mapping[str, FeatureValue], score_many: ScoreMany
+) -> Attribution:
+    """Explain one score of any model by replacing its features, one after the other.
+
+    Examples
+    --------
+    >>> both = lambda rows: [row["a"] * 0.1 + row["b"] * 0.2 for row in rows]
+    >>> found = occlude({"a": 4.0, "b": 1.0}, {"a": 1.0, "b": 1.0}, both)
+    >>> round(found.base, 9), [round(part.contribution, 9) for part in found.parts]
+    (0.3, [0.3, 0.0])
+    """
+    known = [name for name in features if name in usual]
+    rows = [features, {**features, **{name: usual[name] for name in known}}]
+    rows += [{**features, name: usual[name]} for name in known]
+    total, base, *without = map(float, score_many(rows))
+    parts = [
+        Part(name, features[name], usual[name], total - score)
+        for name, score in zip(known, without, strict=True)
+    ]
+    return Attribution("occlusion", "score", base, parts, total)
+
+
+def _text(part: Part, names: Mapping[str, str]) -> str:
+    name, value = names.get(part.feature, part.feature), _readable(part.value)
+    return f"{name} {value}" + ("" if part.usual is None else f", usual {_readable(part.usual)}")
+
+
+def _readable(value: FeatureValue) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1e3 else _plain(value)
+
+
+def _plain(value: FeatureValue) -> str:
+    return f"{value:,.0f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,105 @@
+"""Which topics an application has: those of all, and one re-keyed log for each further entity.
+
+Events are partitioned by one entity, so one lane sees all events of a card in their order. What a
+terminal has seen is spread over all of those lanes. So events that need a further entity's past are
+published again, with the features that they have by then, to `<app>.by-<entity>`, partitioned by
+that entity: there one lane sees all events of a terminal. An entity with `[[features.risk]]` needs
+labels as well, which the label lanes append to the same log. So each stage is a fold over one
+ordered log with a position, and commits as every lane does; the last one scores.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+
+from stream import topics
+from stream.derived import Stage, stages
+from stream.messages import FeatureFields
+from stream.settings import Settings
+
+
+def event_stages(settings: Settings, *, bounded: bool = True) -> list[Stage]:
+    """Make the stages of a worker: that of the events topic, then one a re-keyed log."""
+    return stages(settings, FeatureFields(list(settings.event.features)), bounded=bounded)
+
+
+def re_keyed(settings: Settings) -> list[topics.Topic]:
+    """List the re-keyed logs, in the order in which events pass them."""
+    return [re_keyed_topic(entity) for entity in settings.features.further(settings.event)]
+
+
+def re_keyed_topic(entity: str) -> topics.Topic:
+    """Describe the log that is partitioned by an entity."""
+    return topics.Topic(
+        f"by-{entity}",
+        entity,
+        "events so far, and label facts",
+        "enrich lane, label lane",
+        "score lane",
+    )
+
+
+def event_topics(settings: Settings) -> list[topics.Topic]:
+    """List the topics that events pass, the last of which is scored."""
+    return [topics.EVENTS, *re_keyed(settings)]
+
+
+def inputs(settings: Settings) -> list[topics.Topic]:
+    """List what lanes read, a lane for each partition."""
+    return [*event_topics(settings), topics.LABELS, topics.EXAMPLES]
+
+
+def all_topics(settings: Settings) -> list[topics.Topic]:
+    """List all topics of an application."""
+    return [*topics.TOPICS, *re_keyed(settings)]
+
+
+def lane_kind(stage: int, n_stages: int) -> str:
+    """Name the kind of lane of a stage: events are scored in the last one.
+
+    Examples
+    --------
+    >>> [lane_kind(stage, 3) for stage in range(3)]
+    ['enrich', 'enrich1', 'score']
+    """
+    if stage == n_stages - 1:
+        return "score"
+    return f"enrich{stage or ''}"
+
+
+def partition_of(entity: str, n_partitions: int) -> int:
+    """Give the partition of an entity in its log: the same for events and for facts.
+
+    Examples
+    --------
+    >>> partition_of("t1", 8), partition_of("t2", 8)
+    (7, 5)
+    """
+    return zlib.crc32(entity.encode()) % n_partitions
+
+
+def describe(settings: Settings) -> Iterator[str]:
+    """Write the way of events and labels, from log to log."""
+    path, made = event_topics(settings), event_stages(settings)
+    tell_of_labels = [topics.EXAMPLES]
+    known = tuple(settings.event.features)
+    for place, (topic, stage) in enumerate(zip(path, made, strict=True)):
+        key = topic.key if place else settings.event.entity or "the producer's key"
+        yield f"{topic.full_name(settings.app)}, by {key}"
+        kind = lane_kind(place, len(path))
+        onward = [topics.SCORES, topics.ALERTS] if kind == "score" else [path[place + 1]]
+        yield f"  {kind} lanes -> {_names(onward, settings)}"
+        yield from (f"    + {name}" for name in stage.fields.names[len(known) :])
+        known = stage.fields.names
+        if stage.has_risk:
+            tell_of_labels.append(topic)
+    yield topics.LABELS.full_name(settings.app)
+    yield f"  label lanes -> {_names(tell_of_labels, settings)}"
+    yield topics.EXAMPLES.full_name(settings.app)
+    learned = topics.VERSIONS, topics.DRIFT, topics.AUDIT
+    yield f"  learn lane -> {_names(learned, settings)}"
+
+
+def _names(known: Iterable[topics.Topic], settings: Settings) -> str:
+    return ", ".join(topic.full_name(settings.app) for topic in known)
