@@ -6,7 +6,8 @@ Run: DRIFTLINE_DATA=... python -m benchmarks.estimators [--models logistic] [--s
 Every figure of a line is test-then-train: predict, then learn. Speeds are CPU time, the best of a
 few rounds; River and ours take turns, so that a busy machine slows both. "batches" are arrays where
 the stream is all numbers, and dicts where it is not. A cold call comes after a millisecond of other
-work, as in a worker that does other things between two events. `--moa` adds MOA on the same rows.
+work, as in a worker that does other things between two events. `--moa` adds MOA on the same rows;
+Vowpal Wabbit is added beside the logistic regression where it is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 from river import anomaly, ensemble, forest, linear_model, naive_bayes, preprocessing, tree
 
-from benchmarks import peer_moa
+from benchmarks import peer_moa, peer_vw
 from benchmarks.estimator_streams import STREAMS, Stream
 from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
 from models.compiled.bagging import ADWINBaggingClassifier, LeveragingBaggingClassifier
@@ -189,7 +190,18 @@ def measure(contender: Contender, stream: Stream, options: argparse.Namespace) -
         figures.lines += _memory(contender, stream)
     if options.moa and contender.name in peer_moa.LEARNERS:
         figures.lines += _moa(contender, rows, speeds)
+    if contender.name == peer_vw.MODEL and peer_vw.is_available():
+        figures.lines += _vw(rows, speeds)
     return figures
+
+
+def _vw(rows: list[Any], speeds: dict[str, float]) -> Iterator[str]:
+    found = peer_vw.measure(rows)
+    yield (
+        f"  Vowpal Wabbit     {found.speed:>12,.0f} events/s; accuracy {found.accuracy:.4f}; "
+        f"ours is {speeds['one by one'] / found.speed:.1f} x one by one, "
+        f"{speeds['batches of 256'] / found.speed:.1f} x in 256s"
+    )
 
 
 def _moa(contender: Contender, rows: list[Any], speeds: dict[str, float]) -> Iterator[str]:
@@ -229,8 +241,7 @@ def _in_batches(factory: Callable[[], Any], rows: list[Any], size: int) -> float
         return process_time() - start
     start = process_time()
     for at in range(0, len(rows), size):
-        model.probabilities(xs[at : at + size])
-        model.learn_dicts(xs[at : at + size], ys[at : at + size])
+        model.test_then_train_dicts(xs[at : at + size], ys[at : at + size])
     return process_time() - start
 
 

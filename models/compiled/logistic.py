@@ -140,6 +140,11 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
         return compose.Pipeline(*zip(self._step_names, (scaler, regression), strict=True))
 
     @property
+    def memory_bytes(self) -> int:
+        """What the model takes, without the Python objects of its names."""
+        return int(self._memory())
+
+    @property
     def weights(self) -> dict[Any, float]:
         """The current weights, by feature."""
         weights: dict[Any, float] = self.to_river()[-1].weights

@@ -78,6 +78,11 @@ class GaussianNB(NaiveBayesKernel, base.Classifier):  # type: ignore[misc]
     def _multiclass(self) -> bool:
         return True
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the model takes, without the Python objects of its names."""
+        return int(self._memory())
+
     def learn_many(
         self, X: ArrayLike, y: ArrayLike, names: Sequence[str | int] | None = None
     ) -> None:

@@ -302,6 +302,12 @@ PyObject *restore(PyObject *object, PyObject *bytes) {
     });
 }
 
+PyObject *memory(PyObject *object, PyObject *) {
+    Self *self = Self::of(object);
+    const InUse in_use(self->in_use);
+    return in_use ? PyLong_FromSize_t(sizeof(Model) + self->model->logistic.bytes()) : nullptr;
+}
+
 PyMethodDef methods[] = {
     {"learn_one", fast_method(learn_one), kFastKeywords,
      "learn_one($self, x, y, w=1.0)\n--\n\nUpdate the model with features and a label."},
@@ -318,6 +324,7 @@ PyMethodDef methods[] = {
     {"dump", dump, METH_NOARGS,
      "dump($self)\n--\n\nWrite parameters and state as bytes, equal for equal models."},
     {"_restore", restore, METH_O, nullptr},
+    {"_memory", memory, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "memory.hpp"
 #include "module.hpp"
 
 namespace driftline {
@@ -55,6 +56,12 @@ double Gaussian::density(double x) const {
     if (deviation == 0.0) return 0.0;
     const double z = (x - mean) / deviation;
     return std::exp(-0.5 * z * z) / kRootOfTau / deviation;
+}
+
+size_t NaiveBayes::bytes() const {
+    size_t n = bytes_of(counts) + bytes_of(gaussians);
+    for (const std::vector<Gaussian> &of_class : gaussians) n += bytes_of(of_class);
+    return n;
 }
 
 void NaiveBayes::grow(size_t n_classes, size_t n_features) {

@@ -24,6 +24,7 @@ class NaiveBayes {
     std::vector<int64_t> counts;
     std::vector<std::vector<Gaussian>> gaussians;
 
+    size_t bytes() const;
     void grow(size_t n_classes, size_t n_features);
     void learn(size_t label, const int *slots, const double *values, size_t n);
     // The probability of each class into `out`; slots below zero are features never learned.

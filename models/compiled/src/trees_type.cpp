@@ -147,6 +147,14 @@ template <class Kind> struct Model {
         }
     }
 
+    // Of what was predicted last; 0 for a class that was not.
+    double probability_of(int32_t cls) const {
+        for (const int32_t known : order) {
+            if (known == cls) return proba[static_cast<size_t>(cls)];
+        }
+        return 0.0;
+    }
+
     // The class that is predicted: River's max, so the first of the greatest.
     int32_t best() const {
         int32_t found = -1;
@@ -277,9 +285,19 @@ template <class Kind> class Type {
 
     static PyObject *learn_dicts(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                                  PyObject *keywords) {
+        return run_dicts("learn_dicts", object, arguments, n, keywords, false);
+    }
+
+    static PyObject *test_then_train_dicts(PyObject *object, PyObject *const *arguments,
+                                           Py_ssize_t n, PyObject *keywords) {
+        return run_dicts("test_then_train_dicts", object, arguments, n, keywords, true);
+    }
+
+    // Learns dicts, each after it was predicted for if that is wanted: P(True) of each, or None.
+    static PyObject *run_dicts(const char *name, PyObject *object, PyObject *const *arguments,
+                               Py_ssize_t n, PyObject *keywords, bool predicts) {
         PyObject *values[3] = {nullptr, nullptr, nullptr};
-        if (!parse_arguments("learn_dicts", {"xs", "ys", "ws"}, 2, arguments, n, keywords,
-                             values)) {
+        if (!parse_arguments(name, {"xs", "ys", "ws"}, 2, arguments, n, keywords, values)) {
             return nullptr;
         }
         return with_model(object, [&](Model<Kind> &model) -> PyObject * {
@@ -289,16 +307,29 @@ template <class Kind> class Type {
                 !read_all_weights(model, values[2]) || !model.events.learn()) {
                 return nullptr;
             }
+            const int32_t truth = model.events.find_class(Py_True);
+            std::vector<double> said(predicts ? model.events.size() : 0);
             {
                 const WithoutGil without_gil;
                 for (size_t i = 0; i < model.events.size(); i++) {
+                    const Row row = model.events.row(i);
                     model.kind.learner.forget_row();
-                    model.kind.learn(model.events.row(i), model.events.label(i),
-                                     model.weights[i]);
+                    if (predicts) {
+                        model.predict(row);
+                        said[i] = model.probability_of(truth);
+                    }
+                    model.kind.learn(row, model.events.label(i), model.weights[i]);
                 }
             }
             model.last.clear();
-            Py_RETURN_NONE;
+            if (!predicts) Py_RETURN_NONE;
+            Ref found(PyList_New(static_cast<Py_ssize_t>(said.size())));
+            for (size_t i = 0; found && i < said.size(); i++) {
+                PyObject *p = PyFloat_FromDouble(said[i]);
+                if (p == nullptr) return nullptr;
+                PyList_SET_ITEM(found.get(), static_cast<Py_ssize_t>(i), p);
+            }
+            return found.release();
         });
     }
 
@@ -327,13 +358,7 @@ template <class Kind> class Type {
 
     static PyObject *probabilities(PyObject *object, PyObject *xs) {
         return predict_dicts(object, xs, [](const Model<Kind> &model) {
-            const int32_t cls = model.events.find_class(Py_True);
-            for (const int32_t known : model.order) {
-                if (known == cls) {
-                    return PyFloat_FromDouble(model.proba[static_cast<size_t>(cls)]);
-                }
-            }
-            return PyFloat_FromDouble(0.0);
+            return PyFloat_FromDouble(model.probability_of(model.events.find_class(Py_True)));
         });
     }
 
@@ -485,6 +510,9 @@ template <class Kind> class Type {
             {"learn_dicts", method(learn_dicts), kKeywords,
              "learn_dicts($self, xs, ys, ws=None)\n--\n\nLearn a sequence of dicts, exactly as one after the other; all of them or, refused, "
              "none."},
+            {"test_then_train_dicts", method(test_then_train_dicts), kKeywords,
+             "test_then_train_dicts($self, xs, ys, ws=None)\n--\n\nPredict P(True) for each of a sequence of dicts, and learn it before the next is "
+             "predicted."},
             {"predict_proba_dicts", predict_proba_dicts, METH_O,
              "predict_proba_dicts($self, xs)\n--\n\nPredict for each of a sequence of dicts."},
             {"probabilities", probabilities, METH_O,

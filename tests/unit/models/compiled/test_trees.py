@@ -187,8 +187,8 @@ def test_arrays_and_dicts_learn_as_one_after_the_other(kind: str) -> None:
     names = tuple(rows[0][0])
     array = np.array([list(x.values()) for x, _ in rows], dtype=float)
     labels = [y for _, y in rows]
-    models = [make(**EAGER, **usual, nominal_attributes=CODES) for _ in range(4)]
-    single, dicts, arrays, both = models
+    models = [make(**EAGER, **usual, nominal_attributes=CODES) for _ in range(5)]
+    single, dicts, arrays, both, tested_dicts = models
     said = []
     for x, y in rows:
         said.append(single.predict_proba_one(x).get(True, 0.0))
@@ -197,6 +197,8 @@ def test_arrays_and_dicts_learn_as_one_after_the_other(kind: str) -> None:
         part = slice(at, at + 100)
         dicts.learn_dicts([x for x, _ in rows[part]], labels[part])
         arrays.learn_many(array[part], np.array(labels[part]), names=names)
+    xs = [x for x, _ in rows]
+    assert tested_dicts.test_then_train_dicts(xs, labels) == said
     tested = both.test_then_train_many(array, labels, names=names)
     assert tested[:, 1].tolist() == said
     assert {model.dump() for model in models} == {single.dump()}
