@@ -4,6 +4,8 @@
     outbox       ways to publish a batch
     learner      what the learner costs above River's own calls
     fraud        how well the fraud pipeline does
+    rollback     how soon a rollback is in force on every worker, under load
+    gate         how often the promotion gate is wrong, and how soon it is right
 
 Parts of `throughput`: `broker` (where to run), `elec2` (the records), `contender` (what a peer is
 told and reports), `peer_*` (the peers, each a process), `worker` (the worker as a process),

@@ -53,6 +53,8 @@ class WorkerProcess:
         `benchmarks.river_worker` for one without compiled estimators.
     pipeline
         The model.
+    overrides
+        Settings as environment variables without the `DRIFTLINE_` prefix.
     """
 
     def __init__(
@@ -63,18 +65,21 @@ class WorkerProcess:
         *,
         module: str = "stream",
         pipeline: str = "logistic",
+        partitions: int = 1,
+        **overrides: str,
     ) -> None:
         self._port = free_port()
         self._module = module
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "DRIFTLINE_APP": app,
             "DRIFTLINE_KAFKA__BOOTSTRAP": bootstrap,
             "DRIFTLINE_MODEL__PIPELINE": pipeline,
-            "DRIFTLINE_KAFKA__PARTITIONS": "1",
+            "DRIFTLINE_KAFKA__PARTITIONS": str(partitions),
             # The embedded broker lets a member join after half its session timeout.
             "DRIFTLINE_KAFKA__SESSION_TIMEOUT": "6s",
             "DRIFTLINE_REDIS__URL": redis_url,
             "DRIFTLINE_WORKER__HTTP_PORT": str(self._port),
+            **{f"DRIFTLINE_{name}": value for name, value in overrides.items()},
         }
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
@@ -85,7 +90,7 @@ class WorkerProcess:
             # The default level, info: at a quieter one Faust's spinner turns debug records on.
             [sys.executable, "-m", self._module, "worker", "-c", "elec2"],
             cwd=ROOT,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,

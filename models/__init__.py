@@ -19,15 +19,17 @@ A learner's life:
 6. A command may take it back to an older version, or on with another threshold. That begins a
    `Lineage`, whose segments every later version carries: what it was folded from, and what not.
    What a version has seen is its `Exposure`.
-7. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
+7. A challenger is another fold of the same log. A `Duel` asks it and a copy of the champion before
+   it teaches both; the `gate` keeps what that proves, however often somebody looks.
+8. Any version can be had again: an older one by `restore`, a lost one by leading a fresh learner
    over its `Course` through the log. Equal fingerprints prove it.
 
 Modules, from the ground up: `types`, `errors`; `features` of an entity's past; `transformers` and
 `pipelines`; `reliability`, `ranking` and `prequential`; `clocks`; `tasks`, `thresholds`, `rare`;
 `detectors`, `drift`, `movement`, which says what moved, and `data_drift`; `response`, `contest` and
 `policies`; `pickling`; `fused` and `compiled`, which are faster; `anatomy` and `reasons`; `seen`
-and `learner`; `lineage`; `exposure`; `sealing`; `checkpoint`; `stores` keep what that encodes.
-Beside them, `card_precision` measures what a team would find.
+and `learner`; `lineage`; `exposure`; `gate` and `duel`; `sealing`; `checkpoint`; `stores` keep what
+that encodes. Beside them, `card_precision` measures what a team would find.
 """
 
 from models.checkpoint import (

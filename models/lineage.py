@@ -50,11 +50,19 @@ class Exclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self == Exclusion(offsets=self.offsets)
 
 
+class Fresh(msgspec.Struct, frozen=True):
+    """An untrained learner: a pipeline by name, and its seed."""
+
+    pipeline: str
+    seed: int
+
+
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the log, up to the next segment: `lineage` folds it from `start`, as `base` was.
 
     `base` names a state, which need not be stored. `command` began the segment. What `without`
     names is not learned. `threshold` is the rule of decision from here on; None: the configured.
+    With `fresh`, the first segment of a challenger that was promoted: it began with that learner.
     """
 
     lineage: int
@@ -63,6 +71,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     without: Exclusion = Exclusion()
     threshold: ThresholdRule | None = None
+    fresh: Fresh | None = None
 
 
 def parse_id(version_id: str) -> tuple[int, int]:
@@ -98,6 +107,11 @@ class Lineage:
         self._entities = frozenset(name for s in self.segments for name in s.without.entities)
         self._features = [pair for s in self.segments for pair in s.without.features]
         self._leaves_nothing_out = all(s.without == Exclusion() for s in self.segments)
+
+    @property
+    def exclusion(self) -> Exclusion:
+        """All that its segments leave out."""
+        return sum((segment.without for segment in self.segments), Exclusion())
 
     @property
     def threshold(self) -> ThresholdRule | None:

@@ -39,6 +39,11 @@ The worker:
     learn       handler: example to model and version (knows no framework)
     responses   what policies did about drift, as records
     control     operators' commands, decided one at a time (knows no framework)
+    rulings     what they are decided with
+    challengers  learners beside the champion, in the time that it leaves
+    challenger_states  how they are saved
+    challenge   commands about them, and the gate
+    standings   how they do, for everybody to read
     erasure     whose examples a version was folded from
     scorer      the model in force: the live learner, or the newest version
     label_free  drift of scores and features, before any label
@@ -54,6 +59,7 @@ The worker:
 
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
+    challenger_settings  the section about challengers
     decision_settings  its sections of what becomes of a score
     feature_settings  its section of features that are made of the past
     durations   "7d" and "250ms" as seconds

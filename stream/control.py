@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ from stream.erasure import Inspection
 from stream.messages import AuditRecord, Command, decode_command, decode_example, encode_json
 from stream.ports import Logs, Record
 from stream.replay import LogIncomplete
+from stream.rulings import Champion, Decider, Refused, Ruling, arguments_of
 from stream.vault import Vault
 
 SLICE_EXAMPLES = 500
@@ -57,39 +59,6 @@ class NoArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What freeze and thaw take."""
 
 
-A = TypeVar("A", bound=msgspec.Struct)
-
-
-class Refused(Exception):
-    """A command that can't be done; the message says why, and what could be."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
-class Champion(NamedTuple):
-    """What commands are about: the live learner, how it came to be, and its last version."""
-
-    learner: Learner
-    lineage: Lineage
-    version: str | None
-    frozen: bool
-
-
-class Ruling(NamedTuple):
-    """What became of a command: state to commit, and the audit's record.
-
-    With `cut`, a version of that champion has to be cut in the same write; its `version` is then
-    the parent. It is in force only after that.
-    """
-
-    audit: AuditRecord
-    changes: dict[str, bytes | None]
-    cut: Champion | None
-    frozen: bool
-
-
 class _Replay:
     # Folds the examples since a version again, beside the champion.
     def __init__(self, command: Command, base: str, learner: Learner, lineage: Lineage) -> None:
@@ -118,10 +87,11 @@ class Control:
 
     def __init__(
         self, shard: int, *, logs: Logs, vault: Vault, store: VersionStore,
-        fresh: Callable[[], Learner],
+        fresh: Callable[[], Learner], others: Decider,
     ) -> None:  # fmt: skip
         self._shard = shard
         self._fresh = fresh
+        self._others = others
         self._logs = logs
         self._vault = vault
         self._store = store
@@ -172,6 +142,8 @@ class Control:
         try:
             if self._replay is not None:
                 return await self._go_on(self._replay, champion, n_absorbed, now)
+            if command.command in self._others.names:
+                return await self._ask(command, champion, n_absorbed, now)
             return await self._decide(command, champion, now)
         except Refused as refused:
             return self._refuse(command, champion, refused, now)
@@ -179,6 +151,27 @@ class Control:
             return self._refuse(command, champion, Refused("unknown_version", str(error)), now)
         except CheckpointCorrupt as error:
             return self._refuse(command, champion, Refused(error.reason, str(error)), now)
+
+    async def act(self, champion: Champion, now: float) -> Ruling | None:
+        """Do what is due without a command; None if nothing is."""
+        free = partial(self._free_lineage, champion)
+        proposed = await self._others.propose(champion, free, now)
+        if proposed is None:
+            return None
+        audit, effect = proposed
+        changes = {**effect.changes, SAID: encode_json(audit)}
+        return Ruling(audit, changes, effect.cut, champion.frozen, effect.then)
+
+    async def _ask(
+        self, command: Command, champion: Champion, n_absorbed: int, now: float
+    ) -> Ruling | None:
+        limit = max(SLICE_EXAMPLES, 2 * n_absorbed)
+        free = partial(self._free_lineage, champion)
+        effect = await self._others.decide(command, champion, free, limit, now)
+        if effect is None:
+            return None
+        ruling = self._apply(command, champion, effect.cut, effect.detail, now)
+        return ruling._replace(changes={**effect.changes, **ruling.changes}, then=effect.then)
 
     async def _next(self) -> Record | None:
         assert self._position is not None
@@ -192,23 +185,23 @@ class Control:
         learner, lineage, version, frozen = champion
         match command.command:
             case "rollback":
-                asked = _arguments(command, Rollback)
+                asked = arguments_of(command, Rollback)
                 return await self._roll_back(command, asked, champion, now)
             case "freeze":
-                _arguments(command, NoArguments)
+                arguments_of(command, NoArguments)
                 if frozen:
                     raise Refused("already_frozen", "learning stands still already")
                 detail = f"learning stands still at position {learner.position}; scoring goes on"
                 cut = None if version == learner.version_id else champion
                 return self._apply(command, champion, cut, detail, now, frozen=True)
             case "thaw":
-                _arguments(command, NoArguments)
+                arguments_of(command, NoArguments)
                 if not frozen:
                     raise Refused("not_frozen", "learning does not stand still")
                 detail = f"learning goes on at position {learner.position}"
                 return self._apply(command, champion, None, detail, now, frozen=False)
             case "threshold":
-                threshold = _arguments(command, SetThreshold).threshold
+                threshold = arguments_of(command, SetThreshold).threshold
                 if (problem := problem_with(threshold, learner.task)) is not None:
                     raise Refused("bad_arguments", problem)
                 place = learner.version_id, learner.position
@@ -217,7 +210,7 @@ class Control:
                 changed = Champion(learner, Lineage((*lineage.segments, segment)), version, frozen)
                 detail = describe_rule(threshold)
                 return self._apply(command, champion, changed, detail, now)
-        known = "freeze, rollback, thaw, threshold"
+        known = ", ".join(sorted(["freeze", "rollback", "thaw", "threshold", *self._others.names]))
         raise Refused("unknown_command", f"{command.command!r} is none of: {known}")
 
     async def _roll_back(
@@ -290,12 +283,14 @@ class Control:
         self, command: Command, champion: Champion, base: str, start: int, *,
         threshold: ThresholdRule | None, without: Exclusion = Exclusion(),  # noqa: B008 - immutable
     ) -> Segment:  # fmt: skip
-        stored = [parse_id(version)[0] for version in await self._store.version_ids()]
-        lineage = 1 + max([champion.learner.lineage, *stored])
         return Segment(
-            lineage=lineage, base=base, start=start, command=command.id, without=without,
-            threshold=threshold,
+            lineage=await self._free_lineage(champion), base=base, start=start,
+            command=command.id, without=without, threshold=threshold,
         )  # fmt: skip
+
+    async def _free_lineage(self, champion: Champion) -> int:
+        stored = [parse_id(version)[0] for version in await self._store.version_ids()]
+        return 1 + max([champion.learner.lineage, *stored, *self._others.lineages])
 
     async def _go_on(
         self, replay: _Replay, champion: Champion, n_absorbed: int, now: float
@@ -347,18 +342,14 @@ def unreadable_id(offset: int) -> str:
     return f"control-{offset}"
 
 
-def _arguments(command: Command, kind: type[A]) -> A:
-    try:
-        return msgspec.convert(command.arguments, kind)
-    except msgspec.ValidationError as error:
-        raise Refused("bad_arguments", f"{command.command}: {error}") from None
-
-
 def _record(
     command: Command, outcome: str, reason: str, detail: str, version: str | None, now: float,
     segments: tuple[Segment, ...] | None = None,
 ) -> AuditRecord:  # fmt: skip
-    subject: Any = command.arguments.get("version", command.arguments.get("threshold", "learner"))
+    given = command.arguments
+    subject: Any = next(
+        (given[k] for k in ("version", "threshold", "name") if k in given), "learner"
+    )
     return AuditRecord(
         id=command.id,
         who=command.who,

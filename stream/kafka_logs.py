@@ -29,7 +29,7 @@ class _Reader:
 
 
 class KafkaLogs:
-    """One consumer without a group for each log that is read, connected when it is first read.
+    """One consumer without a group for each log and reader, connected when it first reads.
 
     While Kafka is away there is nothing to read, and the next call tries again.
     """
@@ -37,7 +37,7 @@ class KafkaLogs:
     def __init__(self, config: Mapping[str, Any], app: str) -> None:
         self._config = dict(config)
         self._app = app
-        self._readers: dict[tuple[str, int], _Reader] = {}
+        self._readers: dict[tuple[str, int, str], _Reader] = {}
 
     async def end(self, topic: str, partition: int) -> int | None:
         """Give the offset after the last record; None if it can't be had now."""
@@ -49,35 +49,37 @@ class KafkaLogs:
             return None
         return int(ends[reader.tp])
 
-    async def read(self, topic: str, partition: int, position: int, limit: int) -> Sequence[Record]:
+    async def read(
+        self, topic: str, partition: int, position: int, limit: int, *, reader: str = ""
+    ) -> Sequence[Record]:
         """Give records from `position` on that are here already; it does not wait for more."""
         try:
-            reader = await self._reader(topic, partition)
-            if reader.position != position:
-                reader.consumer.seek(reader.tp, position)
-                reader.position = position
-            found = await reader.consumer.getmany(reader.tp, timeout_ms=0, max_records=limit)
+            found = await self._reader(topic, partition, reader)
+            if found.position != position:
+                found.consumer.seek(found.tp, position)
+                found.position = position
+            fetched = await found.consumer.getmany(found.tp, timeout_ms=0, max_records=limit)
         except KafkaError as error:
             log.warning("%s can't be read: %r", topic, error)
             return ()
-        records: Sequence[Record] = found.get(reader.tp, ())
+        records: Sequence[Record] = fetched.get(found.tp, ())
         if records:
-            reader.position = records[-1].offset + 1
+            found.position = records[-1].offset + 1
         return records
 
-    async def release(self, topic: str, partition: int) -> None:
+    async def release(self, topic: str, partition: int, *, reader: str = "") -> None:
         """Disconnect the consumer of that log."""
-        reader = self._readers.pop((topic, partition), None)
-        if reader is not None:
-            await reader.consumer.stop()
+        found = self._readers.pop((topic, partition, reader), None)
+        if found is not None:
+            await found.consumer.stop()
 
     async def stop(self) -> None:
         """Disconnect from all."""
-        for topic, partition in list(self._readers):
-            await self.release(topic, partition)
+        for topic, partition, reader in list(self._readers):
+            await self.release(topic, partition, reader=reader)
 
-    async def _reader(self, topic: str, partition: int) -> _Reader:
-        reader = self._readers.get((topic, partition))
+    async def _reader(self, topic: str, partition: int, name: str = "") -> _Reader:
+        reader = self._readers.get((topic, partition, name))
         if reader is None:
             tp = TopicPartition(f"{self._app}.{topic}", partition)
             consumer = AIOKafkaConsumer(
@@ -92,5 +94,5 @@ class KafkaLogs:
                 await consumer.stop()
                 raise
             consumer.assign([tp])
-            reader = self._readers[topic, partition] = _Reader(consumer, tp)
+            reader = self._readers[topic, partition, name] = _Reader(consumer, tp)
         return reader

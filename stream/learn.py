@@ -21,10 +21,12 @@ from models.learner import Learner
 from models.lineage import Lineage
 from models.stores.base import NO_CHANGES, Lease, VersionStore
 from stream import topics
-from stream.control import FROZEN, SAID, Champion, Control, Ruling
+from stream.challengers import Challengers
+from stream.control import FROZEN, SAID, Control
 from stream.messages import SHARD_KEY, decode_example, encode_drift, encode_json
 from stream.ports import Cut, Logs, Message, Outcome, Record
 from stream.responses import records_of
+from stream.rulings import Champion, Decider, Ruling
 from stream.scorer import ModelInForce
 from stream.settings import VersionSettings
 from stream.vault import Vault
@@ -45,6 +47,8 @@ class LearnHandler:
         versions: VersionSettings,
         vault: Vault,
         logs: Logs,
+        challengers: Challengers,
+        commands: Decider,
     ) -> None:
         self._shard = shard
         self._fresh = fresh
@@ -52,7 +56,10 @@ class LearnHandler:
         self._store = store
         self._versions = versions
         self._vault = vault
-        self._control = Control(shard, logs=logs, vault=vault, store=store, fresh=fresh)
+        self._challengers = challengers
+        self._control = Control(
+            shard, logs=logs, vault=vault, store=store, fresh=fresh, others=commands
+        )
         self.learner: Learner | None = None
         self.lineage = Lineage()
         self.cut_bytes = 0
@@ -68,6 +75,7 @@ class LearnHandler:
         """Load the newest version that verifies; without any, begin with a fresh learner."""
         champion = await self._load(frozen=FROZEN in lease.state)
         self._control.open(lease.state)
+        self._challengers.open(lease.state)
         self._said = lease.state.get(SAID)
         self._ruling = None
         self._n_absorbed = 0
@@ -103,6 +111,7 @@ class LearnHandler:
             version = ruling.cut.learner.version_id
             self._take_over(ruling.cut._replace(version=version, frozen=ruling.frozen))
             self.cut_at = now
+        ruling.then()
 
     async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
         """Learn a batch; cut versions where they are due."""
@@ -145,6 +154,10 @@ class LearnHandler:
         outcome = await self._steer(self.learner, now)
         if outcome is not None:
             return outcome
+        await self._challengers.work(self.learner, self.lineage)
+        changes = self._challengers.due(self.learner, now)
+        if changes:
+            return Outcome(changes=changes, position=self._cut_position)
         outcome = Outcome(durable=False, counts=Counter())
         self._cut_if_late(self.learner, now, outcome)
         return outcome if outcome.cuts else None
@@ -159,6 +172,7 @@ class LearnHandler:
             return Outcome(changes=begun, position=self._cut_position)
         champion = Champion(learner, self.lineage, self._parent, self._frozen)
         ruling = await self._control.step(champion, self._n_absorbed, now)
+        ruling = ruling or await self._control.act(champion, now)
         self._n_absorbed = 0
         if ruling is None:
             return None
@@ -178,11 +192,14 @@ class LearnHandler:
     def final(self, now: float) -> Outcome | None:
         """Cut a version of what was learned since the last one, for the next owner to start at."""
         self._enforce(now)
-        if self.learner is None or self.learner.position == self._cut_position:
+        if self.learner is None:
             return None
-        outcome = Outcome(durable=False, counts=Counter())
-        self._cut(self.learner, CutReason.STOP, now, outcome)
-        return outcome
+        changes = self._challengers.unsaved(self.learner, now)
+        outcome = Outcome(durable=bool(changes), changes=changes, counts=Counter())
+        if self.learner.position != self._cut_position:
+            self._cut(self.learner, CutReason.STOP, now, outcome)
+        outcome.position = self._cut_position
+        return outcome if outcome.cuts or changes else None
 
     def _cut_if_late(self, learner: Learner, now: float, outcome: Outcome) -> None:
         if self.cut_at == float("-inf"):

@@ -6,14 +6,15 @@ learner, or a replay would prove nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from models import checkpoint
 from models.drift import DriftSettings
 from models.errors import InvalidPipeline
 from models.learner import Learner
-from models.pipelines import build
+from models.lineage import Fresh, Segment
+from models.pipelines import build, trusted_modules
 from models.response import ResponseSettings
 from models.sealing import KeyRing
 from models.types import Example, Features, FeatureValue, Task, Truth
@@ -21,17 +22,25 @@ from stream import drift_section
 from stream.settings import Settings
 
 
-def new_learner(settings: Settings, lineage: int = 1) -> Learner:
+def new_learner(settings: Settings, lineage: int = 1, fresh: Fresh | None = None) -> Learner:
     """Build a fresh learner of a lineage: nothing learned, position 0.
+
+    `fresh` names another pipeline and seed than the configured ones. It may come from a command or
+    from Redis: whoever can write there may not therefore run code here.
 
     Raises
     ------
     InvalidPipeline
-        When `model.pipeline` names no pipeline, or one that can't do `model.task`.
+        When there is no such pipeline, or it can't do `model.task`, or nobody has allowed it.
     """
     model = settings.model
+    if fresh is not None and ":" in fresh.pipeline:
+        allowed = (model.pipeline, *settings.challengers.own_pipelines())
+        if fresh.pipeline not in allowed:
+            raise InvalidPipeline(f"challengers.pipelines does not have {fresh.pipeline!r}")
+    pipeline, seed = (model.pipeline, model.seed) if fresh is None else (fresh.pipeline, fresh.seed)
     return Learner(
-        build(model.pipeline, model.task, model.seed),
+        build(pipeline, model.task, seed),
         model.task,
         threshold=settings.decision.threshold(model.threshold),
         budget=settings.decision.budget(),
@@ -48,6 +57,18 @@ def new_learner(settings: Settings, lineage: int = 1) -> Learner:
         rolling_n=model.rolling_n,
         lineage=lineage,
     )
+
+
+def learner_before(settings: Settings, segments: Sequence[Segment]) -> Learner:
+    """Build the untrained learner that a version with these segments began as."""
+    fresh = segments[0].fresh if segments else None
+    return new_learner(settings) if fresh is None else new_learner(settings, 0, fresh)
+
+
+def trusted(settings: Settings) -> tuple[str, ...]:
+    """Name the modules that a version may name: of the pipelines allowed, and of the detector."""
+    pipelines = (settings.model.pipeline, *settings.challengers.own_pipelines())
+    return trusted_modules(*pipelines, settings.drift.detector)
 
 
 def drift_settings(drift: drift_section.DriftSettings) -> DriftSettings:

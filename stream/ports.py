@@ -112,11 +112,16 @@ class Logs(Protocol):
         """Give the offset after the last record; None if it can't be had now."""
         ...
 
-    async def read(self, topic: str, partition: int, position: int, limit: int) -> Sequence[Record]:
-        """Give records from `position` on that are here already; it does not wait for more."""
+    async def read(
+        self, topic: str, partition: int, position: int, limit: int, *, reader: str = ""
+    ) -> Sequence[Record]:
+        """Give records from `position` on that are here already; it does not wait for more.
+
+        Who reads at another place at the same time is another `reader`.
+        """
         ...
 
-    async def release(self, topic: str, partition: int) -> None:
+    async def release(self, topic: str, partition: int, *, reader: str = "") -> None:
         """Drop what was kept for reading that log."""
         ...
 

@@ -174,7 +174,8 @@ def _name_of(kind: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
     if origin is dict:
-        return f"table of {_name_of(get_args(kind)[1])}"
+        inner = get_args(kind)[1]
+        return "table" if inner is Any else f"table of {_name_of(inner)}"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return ", ".join(f"`{member.value}`" for member in kind)
     return _TYPES[kind]

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from models.sealing import KeyRing
 from models.types import Task
+from stream.challenger_settings import ChallengerSettings
 from stream.decision_settings import (
     BinaryRareSettings,
     DecisionSettings,
@@ -309,6 +310,7 @@ class Settings(BaseSettings):
     join: JoinSettings = JoinSettings()
     versions: VersionSettings = VersionSettings()
     worker: WorkerSettings = WorkerSettings()
+    challengers: ChallengerSettings = ChallengerSettings()
 
     @model_validator(mode="after")
     def _derived(self) -> Settings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from typing import NamedTuple, TypeAlias
 
-from models import checkpoint
+from models import checkpoint, sealing
 from models.checkpoint import VersionMeta
 from models.errors import CheckpointCorrupt, Refusal, UnknownVersion
 from models.learner import Learner
@@ -110,6 +110,18 @@ class Vault:
     def seal(self, meta: VersionMeta, blob: bytes) -> bytes:
         """Write the metadata as it is stored, signed if there is a key."""
         return checkpoint.seal(meta, blob, self._keys)
+
+    def seal_record(self, body: bytes, blob: bytes) -> bytes:
+        """Seal a record of ours together with the state that it is about."""
+        return sealing.seal(body, blob, self._keys)
+
+    def unseal_record(self, data: bytes, blob: bytes) -> bytes:
+        """Check a sealed record; raises `CheckpointCorrupt`."""
+        return sealing.unseal(data, blob, self._keys)[0]
+
+    def restore(self, version_id: str, data: bytes, blob: bytes) -> Restored:
+        """Restore a learner that is no stored version; raises `CheckpointCorrupt`."""
+        return self._restore(version_id, data, blob)
 
     def has_refused(self, version_id: str) -> bool:
         """Say whether what was stored under that id did not verify when it was last read."""

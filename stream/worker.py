@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.learner import Learner
 from models.lineage import Lineage
-from models.pipelines import trusted_modules
 from models.stores.base import Store
 from stream import topics
+from stream.challenge import ChallengerCommands
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.derived import Stage
 from stream.enrich import EnrichHandler
@@ -25,7 +26,7 @@ from stream.label import LabelHandler
 from stream.label_free import LabelFree
 from stream.lane import Lane
 from stream.learn import LearnHandler
-from stream.learners import drift_settings, new_learner
+from stream.learners import drift_settings, new_learner, trusted
 from stream.messages import SHARD_KEY, AuditRecord, encode_json
 from stream.metrics import WorkerMetrics
 from stream.ports import Clock, Handler, Logs, Message, Outbox, Outcome, Record
@@ -53,6 +54,8 @@ class Worker:
         Pauses or resumes fetching of (topic, partition).
     name
         Who this is, in the audit.
+    timer
+        Seconds, from any start: rations what challengers take.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Worker:
         metrics: WorkerMetrics | None = None,
         in_background: Background = asyncio.to_thread,
         name: str = "worker",
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.settings = settings
         self.metrics = metrics or WorkerMetrics()
@@ -78,10 +82,11 @@ class Worker:
         self._highwater = highwater
         self._pause = pause
         self._name = name
+        self._timer = timer
         self._vault = Vault(
             store,
             keys=settings.versions.key_ring(),
-            trusted=trusted_modules(settings.model.pipeline, settings.drift.detector),
+            trusted=trusted(settings),
             in_background=in_background,
             tell=self._note_refusal,
         )
@@ -150,6 +155,9 @@ class Worker:
                 facts=self._facts(),
             )
         assert topic == self.topic(topics.EXAMPLES), topic
+        challengers, commands = ChallengerCommands.of(
+            settings, vault=self._vault, logs=self._logs, timer=self._timer
+        )
         return "learn", LearnHandler(
             partition,
             fresh=self._fresh,
@@ -158,6 +166,8 @@ class Worker:
             versions=settings.versions,
             vault=self._vault,
             logs=self._logs,
+            challengers=challengers,
+            commands=commands,
         )
 
     def _event_handler(self, place: int, topic: str, partition: int) -> tuple[str, Handler]:

@@ -9,9 +9,10 @@ from models import checkpoint
 from models.learner import Learner
 from models.stores.memory import MemoryStore
 from models.types import Example
+from stream.challenge import ChallengerCommands
 from stream.lane import Lane
 from stream.learn import LearnHandler
-from stream.learners import new_learner
+from stream.learners import learner_before, new_learner
 from stream.messages import AuditRecord, Command, decode_audit, encode_json
 from stream.ports import Message
 from stream.replay import fold
@@ -52,16 +53,22 @@ class LearnLane:
     async def start(self) -> None:
         """Start a process that gets the lane."""
         self.store.crash_before = self.store.crash_after = False
+        vault = Vault(
+            self.store, keys=None, trusted=(), in_background=at_once, tell=lambda refused: None
+        )
+        self.challengers, commands = ChallengerCommands.of(
+            self.settings, vault=vault, logs=self.logs, timer=lambda: 0.0
+        )
         self.handler = LearnHandler(
             0,
             fresh=lambda: new_learner(self.settings),
             in_force=self.in_force,
             store=self.store,
             versions=self.settings.versions,
-            vault=Vault(
-                self.store, keys=None, trusted=(), in_background=at_once, tell=lambda refused: None
-            ),
+            vault=vault,
             logs=self.logs,
+            challengers=self.challengers,
+            commands=commands,
         )
         lease = await self.store.acquire("learn.0")
         position = await self.handler.open(lease)
@@ -81,7 +88,7 @@ class LearnLane:
         for one in examples:
             self.logs.append("examples", encode_json(one))
 
-    def command(self, name: str, **arguments: Any) -> str:
+    def command(self, name: str, /, **arguments: Any) -> str:
         """Append to the log of commands."""
         self.n_commands += 1
         command = Command(
@@ -115,7 +122,7 @@ class LearnLane:
     async def rebuilt(self, version: str) -> Learner:
         """Make a version from the logs and its metadata, as `driftline replay` does."""
         meta, _ = checkpoint.peek(await self.store.read_meta(version))
-        learner = new_learner(self.settings)
+        learner = learner_before(self.settings, meta.segments)
         log = [(record.offset, record.value) for record in self.logs.records["examples"]]
         batches = [log[i : i + 7] for i in range(0, len(log), 7)]
         list(fold(learner, batches, meta.position, meta.segments))

@@ -31,10 +31,10 @@ class MemoryLogs:
         return len(self.records[topic])
 
     async def read(
-        self, topic: str, partition: int, position: int, limit: int
+        self, topic: str, partition: int, position: int, limit: int, *, reader: str = ""
     ) -> Sequence[MemoryRecord]:
         found = [record for record in self.records[topic] if record.offset >= position]
         return found[:limit]
 
-    async def release(self, topic: str, partition: int) -> None:
+    async def release(self, topic: str, partition: int, *, reader: str = "") -> None:
         pass

@@ -23,17 +23,9 @@ ESCAPE = re.compile(r"# sim-ok: \S+")
 HANDLERS = {
     f"stream.{name}"
     for name in (
-        "score",
-        "label",
-        "learn",
-        "lane",
-        "control",
-        "messages",
-        "decoding",
-        "derived",
-        "intake",
-        "enrich",
-        "re_keyed",
+        *("score", "label", "learn", "lane", "control", "messages", "decoding"),
+        *("derived", "intake", "enrich", "re_keyed"),
+        *("rulings", "challengers", "challenger_states", "challenge", "standings"),
     )
 }
 IMPURE_MODULES = {"time", "uuid", "secrets"}

@@ -201,6 +201,10 @@ class LaneStore(Protocol):
         """Say that the lane is idle: until its next commit it holds no watermark back."""
         ...
 
+    async def read_state(self, lane: str, key: str) -> bytes | None:
+        """Give an entry of a lane's state, for whoever does not own the lane."""
+        ...
+
     async def waiting_counts(self) -> dict[str, int]:
         """Count the state entries of each lane (label lanes keep waiting labels there)."""
         ...

@@ -304,6 +304,10 @@ class MemoryStore(MemoryTags):
                 del self._own_claims[generation]
         return len(old)
 
+    async def read_state(self, lane: str, key: str) -> bytes | None:
+        """Give an entry of a lane's state, for whoever does not own the lane."""
+        return self._states.get(lane, {}).get(key)
+
     async def waiting_counts(self) -> dict[str, int]:
         """Count the state entries of each label lane: the labels that wait there."""
         return {lane: len(s) for lane, s in self._states.items() if lane.startswith("label.")}

@@ -264,6 +264,11 @@ class RedisStore(RedisTags):
         arguments = [self._prefix, repr(ttl), repr(length), GENERATIONS_PER_TTL]
         return int(await self._run(scripts.EXPIRE, keys, arguments))
 
+    async def read_state(self, lane: str, key: str) -> bytes | None:
+        """Give an entry of a lane's state, for whoever does not own the lane."""
+        found = await self._call(self._redis.hget, self._lane(lane), f"s:{key}")
+        return cast("bytes | None", found)
+
     async def waiting_counts(self) -> dict[str, int]:
         """Count the state entries of each label lane: the labels that wait there."""
         counts: dict[str, int] = {}

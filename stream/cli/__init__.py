@@ -12,6 +12,8 @@
     alert_tables  what it says of alerts
     replay      driftline replay
     control     driftline rollback | freeze | thaw | threshold | audit
+    challengers  driftline challenger add | drop | list, promote, compare
+    evidence_plot  how evidence is drawn
     versions    driftline versions list | show | verify | export
     lineages    driftline versions tree | diff
     retention   driftline versions tag | prune
@@ -37,6 +39,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import (
+    challengers,
     clocks,
     config,
     control,
@@ -78,7 +81,14 @@ for of_versions in (lineages.diff, retention.tag, retention.prune, erasure.seen)
 app.add_typer(versions.app, name="versions")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(control.threshold_app, name="threshold")
-NEED_ARGUMENTS = (produce.produce, tail.tail, evaluate.evaluate, control.rollback)
+app.add_typer(challengers.app, name="challenger")
+NEED_ARGUMENTS = (
+    produce.produce,
+    tail.tail,
+    evaluate.evaluate,
+    control.rollback,
+    challengers.promote,
+)
 for command in (
     worker.worker,
     produce.produce,
@@ -89,6 +99,8 @@ for command in (
     reconcile.reconcile,
     clocks.clocks,
     recover.recover,
+    challengers.promote,
+    challengers.compare,
     control.rollback,
     control.freeze,
     control.thaw,

@@ -68,7 +68,7 @@ def rollback(
         from stream.cli.without import exclusion
 
         arguments["without"] = exclusion(load(config), without)
-    _give(config, "rollback", arguments, why, timeout, as_json=as_json)
+    give_command(config, "rollback", arguments, why, timeout, as_json=as_json)
 
 
 def freeze(
@@ -83,7 +83,7 @@ def freeze(
 
     Example: driftline freeze -c fraud --why "labels look wrong"
     """
-    _give(config, "freeze", {}, why, timeout, as_json=as_json)
+    give_command(config, "freeze", {}, why, timeout, as_json=as_json)
 
 
 def thaw(
@@ -96,7 +96,7 @@ def thaw(
 
     Example: driftline thaw -c fraud
     """
-    _give(config, "thaw", {}, why, timeout, as_json=as_json)
+    give_command(config, "thaw", {}, why, timeout, as_json=as_json)
 
 
 @threshold_app.command("set", no_args_is_help=True)
@@ -113,7 +113,7 @@ def set_(
 
     Example: driftline threshold set 0.8 -c fraud --why "too many alerts"
     """
-    _give(config, "threshold", {"threshold": threshold}, why, timeout, as_json=as_json)
+    give_command(config, "threshold", {"threshold": threshold}, why, timeout, as_json=as_json)
 
 
 @threshold_app.command(no_args_is_help=True)
@@ -141,7 +141,7 @@ def budget(
         raise CommandError("give either --share or --per-hour")
     limit = {"rule": "share", "share": share} if share else {"rule": "hourly", "per_hour": per_hour}
     rule = {**limit, "window_n": window_n}
-    _give(config, "threshold", {"threshold": rule}, why, timeout, as_json=as_json)
+    give_command(config, "threshold", {"threshold": rule}, why, timeout, as_json=as_json)
 
 
 @threshold_app.command(no_args_is_help=True)
@@ -158,7 +158,7 @@ def cost(
     Example: driftline threshold cost 5 95 -c fraud
     """
     rule = {"rule": "cost", "false_positive": false_positive, "false_negative": false_negative}
-    _give(config, "threshold", {"threshold": rule}, why, timeout, as_json=as_json)
+    give_command(config, "threshold", {"threshold": rule}, why, timeout, as_json=as_json)
 
 
 def audit(
@@ -203,7 +203,7 @@ def _untagged(config: str | None, name: str) -> str:
     return ask_store(load(config), lambda store: resolve(store, name))
 
 
-def _give(
+def give_command(
     config: str | None,
     name: str,
     arguments: dict[str, Any],
@@ -212,6 +212,7 @@ def _give(
     *,
     as_json: bool,
 ) -> None:
+    """Give a command to the learn lane, and print its outcome."""
     from stream.commands import give
     from stream.durations import seconds_of
     from stream.kafka_log import open_log, open_publisher

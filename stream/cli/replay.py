@@ -72,7 +72,7 @@ def replay(
     """
     from models.lineage import parse_id
     from stream.cli.store import ask_store
-    from stream.learners import new_learner
+    from stream.learners import learner_before
 
     settings = load(config)
     _check_options(version, to_position, file, store=store)
@@ -80,8 +80,8 @@ def replay(
     if version is not None:
         verdict = ask_store(settings, lambda redis: _examine(redis, settings, version))
         to_position = parse_id(verdict.version_id)[1]
-    learner = new_learner(settings)
     segments = _segments(verdict)
+    learner = learner_before(settings, segments)
     started = time.perf_counter()
     _fold(settings, learner, to_position, segments, quiet=as_json)
     seconds = time.perf_counter() - started

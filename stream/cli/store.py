@@ -50,7 +50,7 @@ async def examine_version(
     """Read a version and check it; with `load` also that it restores to what it was."""
     from models import checkpoint
     from models.errors import Refusal, UnknownVersion
-    from models.pipelines import trusted_modules
+    from stream.learners import trusted
     from stream.vault import LOST, Verdict, examine
 
     try:
@@ -60,5 +60,5 @@ async def examine_version(
             raise
         lost = checkpoint.refusal(version_id, LOST, Refusal.MISSING)
         return Verdict(version_id, None, None, lost)
-    trusted = trusted_modules(settings.model.pipeline, settings.drift.detector) if load else None
-    return examine(version_id, data, blob, settings.versions.key_ring(), trusted=trusted)
+    modules = trusted(settings) if load else None
+    return examine(version_id, data, blob, settings.versions.key_ring(), trusted=modules)

@@ -126,7 +126,7 @@ def export(
 
     Example: driftline versions export latest model.driftline -c fraud
     """
-    from models.pipelines import trusted_modules
+    from stream.learners import trusted
     from stream.vault import examine
 
     settings = load(config)
@@ -138,7 +138,7 @@ def export(
         data,
         blob,
         settings.versions.key_ring(),
-        trusted=trusted_modules(settings.model.pipeline, settings.drift.detector),
+        trusted=trusted(settings),
     )
     if verdict.refusal is not None:
         raise verdict.refusal

@@ -85,6 +85,8 @@ def test_a_lane_comes_back_as_it_was_committed(run: Any) -> None:
         assert (second.position, second.state) == (9, {"a": b"\x00\xff", "c": b"3"})
         assert second.epoch > first.epoch
         assert await store.waiting_counts() == {"label.0": 2}
+        read = [await store.read_state("label.0", key) for key in ("a", "b")]
+        assert [*read, await store.read_state("learn.0", "a")] == [b"\x00\xff", None, None]
 
     run(body)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from models.lineage import Course
 from models.types import Example
-from stream.learners import new_learner
+from stream.learners import learner_before
 from stream.messages import decode_decision, decode_example, encode_json
 from tests.simulation.scenario import WINDOW_LENGTHS_S
 from tests.simulation.world import World
@@ -217,7 +217,7 @@ def _lane_of(example: Example) -> str:
 
 def recovered_equals_replayed(world: World) -> str:
     live, segments = world.learner(), world.lineage().segments
-    replayed = new_learner(world.settings)
+    replayed = learner_before(world.settings, segments)
     examples = world.examples()
     Course(replayed, segments).absorb(examples, range(len(examples)))
     distinct = {(_lane_of(example), example.offset) for example in examples}

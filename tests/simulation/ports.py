@@ -86,12 +86,12 @@ class SimLogs:
         return len(self._log.records[topic, partition])
 
     async def read(
-        self, topic: str, partition: int, position: int, limit: int
+        self, topic: str, partition: int, position: int, limit: int, *, reader: str = ""
     ) -> Sequence[LogRecord]:
         await yield_point()
         return self._log.records[topic, partition][position : position + limit]
 
-    async def release(self, topic: str, partition: int) -> None:
+    async def release(self, topic: str, partition: int, *, reader: str = "") -> None:
         await yield_point()
 
 

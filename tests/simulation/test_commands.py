@@ -11,7 +11,7 @@ import pytest
 
 from models import checkpoint
 from models.lineage import Course, parse_id
-from stream.learners import new_learner
+from stream.learners import learner_before
 from stream.messages import AuditRecord, Command, decode_audit, decode_decision, encode_json
 from tests.simulation import scenario
 from tests.simulation.crashes import drain
@@ -25,7 +25,7 @@ POISONED = {"events": ["e2", "e5", "own3"], "times": [[300.0, 420.0]]}
 reached: Counter[str] = Counter()
 
 
-def command(number: int, name: str, **arguments: Any) -> bytes:
+def command(number: int, name: str, /, **arguments: Any) -> bytes:
     """Write a command."""
     body = Command(
         id=f"c{number}", command=name, arguments=arguments, who="ana", why="", time=0.0
@@ -87,7 +87,7 @@ def check_outcomes(world: World) -> dict[str, AuditRecord]:
     examples = world.examples()
     for version, (data, _) in world.store._versions.items():
         meta, _ = checkpoint.peek(data)
-        rebuilt = new_learner(world.settings)
+        rebuilt = learner_before(world.settings, meta.segments)
         Course(rebuilt, meta.segments).absorb(examples[: meta.position], range(meta.position))
         assert rebuilt.version_id == version
         assert rebuilt.fingerprint() == meta.fingerprint, version

@@ -68,6 +68,7 @@ class SimWorker:
             highwater=lambda topic, partition: len(world.log.records[_short(topic), partition]),
             pause=lambda topic, partition, paused: None,
             in_background=_at_once,
+            timer=lambda: 0.0,
         )
 
     async def open(self, topic: str, partition: int) -> None:

@@ -418,7 +418,7 @@ def test_a_configured_budget_is_in_force_after_a_restart_and_gives_way_to_comman
         ),
         ("threshold", {"threshold": 1.5}, "bad_arguments", "1.5"),
         ("threshold", {"threshold": {"rule": "share", "share": 2}}, "bad_arguments", "share"),
-        ("promote", {}, "unknown_command", "freeze, rollback, thaw, threshold"),
+        ("demote", {}, "unknown_command", "freeze, promote, rollback, thaw, threshold"),
     ],
 )
 def test_what_can_not_be_done_is_refused_with_the_reason(

@@ -12,6 +12,7 @@ from models import checkpoint
 from models.errors import Refusal
 from models.stores.memory import MemoryStore
 from models.types import Example
+from stream.challenge import ChallengerCommands
 from stream.learn import LearnHandler
 from stream.learners import new_learner
 from stream.messages import encode_json
@@ -57,14 +58,21 @@ async def at_once(work: Callable[[], Restored]) -> Restored:
 
 
 def handler(store: MemoryStore) -> LearnHandler:
+    vault = Vault(store, keys=None, trusted=(), in_background=at_once, tell=TOLD.append)
+    logs = MemoryLogs()
+    challengers, commands = ChallengerCommands.of(
+        SETTINGS, vault=vault, logs=logs, timer=lambda: 0.0
+    )
     return LearnHandler(
         0,
         fresh=lambda: new_learner(SETTINGS),
         in_force=ModelInForce(lambda: new_learner(SETTINGS), lambda: 0.0, 60.0),
         store=store,
         versions=SETTINGS.versions,
-        vault=Vault(store, keys=None, trusted=(), in_background=at_once, tell=TOLD.append),
-        logs=MemoryLogs(),
+        vault=vault,
+        logs=logs,
+        challengers=challengers,
+        commands=commands,
     )
 
 

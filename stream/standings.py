@@ -1,0 +1,45 @@
+"""How challengers do, as anybody may read it: an entry in the learn lane's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from models.gate import Evidence
+from models.lineage import Segment
+
+STANDINGS = "challengers"
+"""Key of the entry."""
+COMPARED, CATCHING_UP, FAILED = "compared", "catching up", "failed"
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A challenger as it was last saved; enough to begin it again.
+
+    `n_bytes` and `fingerprint` are those of its state, 0 and empty before that was ever saved.
+    """
+
+    name: str
+    segment: Segment
+    who: str
+    pipeline: str
+    state: str
+    failure: str = ""
+    position: int
+    champion: str
+    champion_position: int
+    since: int
+    loss: str
+    evidence: Evidence
+    advantages: dict[str, float]
+    n_bytes: int
+    fingerprint: str
+    cost_ratio: float | None
+    objections: list[str]
+    proposed: bool
+    promotion: str
+    time: float
+
+
+decode_standings: Callable[[bytes], list[Standing]] = msgspec.json.Decoder(list[Standing]).decode
