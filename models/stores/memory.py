@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
+from models.errors import CheckpointConflict, CheckpointLost
 from models.stores.base import (
     GENERATIONS_PER_TTL,
     NO_CHANGES,
@@ -27,12 +27,12 @@ from models.stores.base import (
 )
 from models.stores.keyed import KeyedMemory
 from models.stores.memory_claims import Claim
-from models.stores.tags import MemoryTags
+from models.stores.shelf import MemoryShelf
 
 Attempt: TypeAlias = Callable[[], Awaitable[None]]
 
 
-class MemoryStore(MemoryTags):
+class MemoryStore(MemoryShelf):
     """What `RedisStore` does, in memory; the contract suite holds it to that."""
 
     def __init__(self, *, ttl: float) -> None:
@@ -363,30 +363,6 @@ class MemoryStore(MemoryTags):
             self._versions.pop(version_id, None)
         self._versions.setdefault(version_id, content)
         self._newest = version_id
-
-    async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
-        """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""
-        await self.read_version(version_id)
-        self._versions[version_id] = (meta, blob)
-
-    async def newest_version(self) -> str | None:
-        """Give the id of the newest version."""
-        return self._newest
-
-    async def version_ids(self) -> list[str]:
-        """Give all ids, newest first."""
-        return list(reversed(self._versions))
-
-    async def read_version(self, version_id: str) -> tuple[bytes, bytes]:
-        """Give (meta, blob); raises `UnknownVersion`."""
-        if version_id not in self._versions:
-            known = ", ".join((await self.version_ids())[:10]) or "none yet"
-            raise UnknownVersion(f"there is no version {version_id!r}; there are: {known}")
-        return self._versions[version_id]
-
-    async def read_meta(self, version_id: str) -> bytes:
-        """Give the metadata alone; raises `UnknownVersion`."""
-        return (await self.read_version(version_id))[0]
 
     def _check(self, lease: Lease) -> None:
         if lease.lane not in self._epochs:
