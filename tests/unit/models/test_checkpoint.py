@@ -128,7 +128,7 @@ def test_nothing_is_unpickled_before_checksum_and_libraries_agree(
 def test_a_state_that_is_no_learner_is_corrupt() -> None:
     """Whatever it raises when it is asked to predict: never another error."""
     meta, _ = cut(learned("logistic", Task.BINARY))
-    for content in ({"schema": 1}, {"schema": 1, "learner": {}}, {"schema": 1, "learner": [1]}):
+    for content in ({"schema": 2}, {"schema": 2, "learner": {}}, {"schema": 2, "learner": [1]}):
         blob = pickling.dumps(content)
         with pytest.raises(CheckpointCorrupt, match="restores to no learner") as refusal:
             decode(resealed(meta, blob), blob)
