@@ -56,28 +56,10 @@ class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree):  # type: 
         merit_preprune: bool = True,
         seed: int | None = None,
     ) -> None:
-        self.grace_period = grace_period
+        self._keep(locals())
         self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
-        self.split_criterion = split_criterion
-        self.delta = delta
-        self.tau = tau
-        self.leaf_prediction = leaf_prediction
-        self.nb_threshold = nb_threshold
-        self.nominal_attributes = nominal_attributes
         self.splitter = GaussianSplitter() if splitter is None else splitter
-        self.bootstrap_sampling = bootstrap_sampling
-        self.drift_window_threshold = drift_window_threshold
         self.drift_detector = drift.ADWIN() if drift_detector is None else drift_detector  # type: ignore[no-untyped-call]
-        self.switch_significance = switch_significance
-        self.binary_split = binary_split
-        self.min_branch_fraction = min_branch_fraction
-        self.max_share_to_split = max_share_to_split
-        self.max_size = max_size
-        self.memory_estimate_period = memory_estimate_period
-        self.stop_mem_management = stop_mem_management
-        self.remove_poor_attrs = remove_poor_attrs
-        self.merit_preprune = merit_preprune
-        self.seed = seed
         self._begin()
 
     @property

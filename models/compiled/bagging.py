@@ -25,10 +25,6 @@ class _Bagging(Trees):
     # What a member's ADWIN is told of: that it was right, or that it was wrong.
     _WATCHES_HITS: ClassVar[bool]
 
-    model: Any
-    n_models: int
-    seed: int | None
-
     @property
     def n_nodes(self) -> list[int]:
         """Splits and leaves of each tree."""
@@ -121,9 +117,7 @@ class ADWINBaggingClassifier(AdwinBaggingKernel, _Bagging):  # type: ignore[misc
     _WATCHES_HITS = True
 
     def __init__(self, model: base.Estimator, n_models: int = 10, seed: int | None = None) -> None:
-        self.model = model
-        self.n_models = n_models
-        self.seed = seed
+        self._keep(locals())
         self._begin()
 
     def _rules(self) -> tuple[int, float, drift.ADWIN]:
@@ -166,12 +160,7 @@ class LeveragingBaggingClassifier(LeveragingBaggingKernel, _Bagging):  # type: i
         bagging_method: str = "bag",
         seed: int | None = None,
     ) -> None:
-        self.model = model
-        self.n_models = n_models
-        self.w = w
-        self.adwin_delta = adwin_delta
-        self.bagging_method = bagging_method
-        self.seed = seed
+        self._keep(locals())
         self._begin()
 
     @property

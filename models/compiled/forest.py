@@ -62,31 +62,10 @@ class ARFClassifier(ForestKernel, Trees):  # type: ignore[misc]
         merit_preprune: bool = True,
         seed: int | None = None,
     ) -> None:
-        self.n_models = n_models
-        self.max_features = max_features
-        self.lambda_value = lambda_value
+        self._keep(locals())
         self.metric = metrics.Accuracy() if metric is None else metric  # type: ignore[no-untyped-call]
-        self.disable_weighted_vote = disable_weighted_vote
         self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)  # type: ignore[no-untyped-call]
         self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)  # type: ignore[no-untyped-call]
-        self.grace_period = grace_period
-        self.max_depth = max_depth
-        self.split_criterion = split_criterion
-        self.delta = delta
-        self.tau = tau
-        self.leaf_prediction = leaf_prediction
-        self.nb_threshold = nb_threshold
-        self.nominal_attributes = nominal_attributes
-        self.splitter = splitter
-        self.binary_split = binary_split
-        self.min_branch_fraction = min_branch_fraction
-        self.max_share_to_split = max_share_to_split
-        self.max_size = max_size
-        self.memory_estimate_period = memory_estimate_period
-        self.stop_mem_management = stop_mem_management
-        self.remove_poor_attrs = remove_poor_attrs
-        self.merit_preprune = merit_preprune
-        self.seed = seed
         self._begin()
 
     def n_warnings_detected(self, tree_id: int | None = None) -> int:

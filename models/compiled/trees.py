@@ -26,7 +26,7 @@ from __future__ import annotations
 import copyreg
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +50,10 @@ class Trees(base.Classifier):  # type: ignore[misc]
     _counts: Any
     _statistics: Any
     dump: Any
+
+    if TYPE_CHECKING:
+        # Parameters, see `_keep`.
+        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -149,6 +153,12 @@ class Trees(base.Classifier):  # type: ignore[misc]
         writer = DumpWriter(self._KIND)
         self._write_parameters(writer)
         return writer
+
+    def _keep(self, given: dict[str, Any]) -> None:
+        # The arguments of a constructor under their names, where River's `clone` looks for them.
+        for name, value in given.items():
+            if name != "self":
+                setattr(self, name, value)
 
     def _begin(self) -> None:
         writer = self._head()
@@ -261,23 +271,9 @@ class HoeffdingTreeClassifier(TreeKernel, SingleTree):  # type: ignore[misc]
         remove_poor_attrs: bool = False,
         merit_preprune: bool = True,
     ) -> None:
-        self.grace_period = grace_period
+        self._keep(locals())
         self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
-        self.split_criterion = split_criterion
-        self.delta = delta
-        self.tau = tau
-        self.leaf_prediction = leaf_prediction
-        self.nb_threshold = nb_threshold
-        self.nominal_attributes = nominal_attributes
         self.splitter = GaussianSplitter() if splitter is None else splitter
-        self.binary_split = binary_split
-        self.min_branch_fraction = min_branch_fraction
-        self.max_share_to_split = max_share_to_split
-        self.max_size = max_size
-        self.memory_estimate_period = memory_estimate_period
-        self.stop_mem_management = stop_mem_management
-        self.remove_poor_attrs = remove_poor_attrs
-        self.merit_preprune = merit_preprune
         self._begin()
 
     @property
