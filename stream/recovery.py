@@ -45,6 +45,7 @@ from stream.control import FROZEN
 from stream.decided import DecidedEvents
 from stream.decoding import LabelDecoder
 from stream.label import waiting_entry, waiting_label
+from stream.learners import learner_before
 from stream.messages import (
     Decision,
     InvalidMessage,
@@ -216,6 +217,9 @@ class Recovery:
         values = (one.value or b"" for batch in self._read(topics.AUDIT) for one in batch)
         commands = (one for batch in self._read(topics.CONTROL) for one in batch)
         self._retraced = retrace(distinct(values), commands)
+        if self._retraced.segments:
+            # A challenger that was promoted began as another learner.
+            self._learner = learner_before(self._settings, self._retraced.segments)
         self.found.frozen = self._retraced.changes.get(FROZEN) is not None
         self.found.gone[COMMANDS_TO_GIVE_AGAIN] = self._retraced.n_unknown
 

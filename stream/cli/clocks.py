@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.table import Table
@@ -79,21 +79,22 @@ def clocks(
 
 def _follower(settings: Settings, log: Log, bar: Progress | None = None) -> Follower:
     from stream.clocks import Clocks, Follower, newest_threshold
+    from stream.topics import EXAMPLES, SCORES
 
     model = settings.model
     one = Clocks(
         model.task, threshold=newest_threshold(log, settings.app) or 0.0,
         rolling_n=model.rolling_n, ttl=settings.join.ttl,
     )  # fmt: skip
-    tasks: dict[str, Any] = {}
+    if bar is None:
+        return Follower(one, log, settings.app)
+    names = [topic.full_name(settings.app) for topic in (EXAMPLES, SCORES)]
+    # Asked before anything is read: a log that is being read can't be asked.
+    sizes = {name: sum(end - first for first, end in log.ends(name).values()) for name in names}
+    tasks = {name: bar.add_task(name, total=sizes[name], count=0) for name in names}
     counts: Counter[str] = Counter()
 
     def reading(topic: str, n: int) -> None:
-        if bar is None:
-            return
-        if topic not in tasks:
-            total = sum(end - first for first, end in log.ends(topic).values())
-            tasks[topic] = bar.add_task(topic, total=total, count=0)
         counts[topic] += n
         bar.update(tasks[topic], completed=counts[topic], count=counts[topic])
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from models.lineage import Course, Fresh, Segment
 from models.stores.memory import MemoryStore
 from stream import decided, recovery
-from stream.learners import new_learner
-from stream.messages import decode_pending, decode_pending_fields
+from stream.learners import learner_before, new_learner
+from stream.messages import AuditRecord, decode_pending, decode_pending_fields, encode_json
 from stream.recovery import Recovered, Recovery, RecoveryImpossible
 from stream.replay import LogIncomplete
 from stream.settings import Settings
@@ -68,8 +69,8 @@ def test_a_whole_log_gives_everything_back(world: World) -> None:
     assert found.n_pending == sum(map(len, store._pending.values())) > 20
     pending = next(record for records in store._pending.values() for record in records.values())
     names = asyncio.run(store.load_fields())[decode_pending_fields(pending)]
-    assert names == ["x", "y"]
-    assert len(decode_pending(pending).values) == 2
+    assert names == list(world.settings.event.features)
+    assert len(decode_pending(pending).values) == len(names)
     for lane, mark in store._watermarks.items():
         if lane.startswith("score."):
             assert mark == world.store._watermarks.get(lane, mark)
@@ -147,3 +148,23 @@ def test_a_topic_that_was_made_anew_is_refused(world: World) -> None:
     """Its offsets mean other records."""
     with pytest.raises(RecoveryImpossible, match=r"sim\.labels/1, which ends at"):
         recover(world, committed={"labels": {1: 10_000}})
+
+
+def test_a_champion_that_was_promoted_is_rebuilt_as_it_began(world: World) -> None:
+    """By its own pipeline and seed, which are not the configured ones."""
+    fresh = Fresh(pipeline="hoeffding-tree", seed=9)
+    segment = Segment(lineage=2, base="v1-0", start=0, command="c1", fresh=fresh)
+    audit = AuditRecord(
+        id="c1", who="ana", what="promote", subject="", outcome="applied", reason="", detail="",
+        time=0.0, version="v2-7", segments=(segment,),
+    )  # fmt: skip
+    world.log.append("audit", 0, None, encode_json(audit))
+    try:
+        found = recover(world)
+    finally:
+        world.log.records["audit", 0].pop()
+    examples = world.examples()
+    twin = learner_before(world.settings, (segment,))
+    Course(twin, (segment,)).absorb(examples, range(len(examples)))
+    assert twin.pipeline != new_learner(world.settings).pipeline
+    assert (found.version, found.fingerprint) == (twin.version_id, twin.fingerprint())
