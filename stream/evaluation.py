@@ -106,7 +106,8 @@ class Evaluation:
         version, position = learner.version_id, learner.position
         self.n_events += 1
         if learner.task is Task.ANOMALY:
-            unlabelled = self._example(event, None, score, event.event_time, "events/0")
+            said = (score, version, position)
+            unlabelled = self._example(event, None, said, event.event_time, "events/0")
             self._absorb([unlabelled])
         if row.label is not None and row.event_id is not None:
             label = HeldLabel(row.event_id, row.label, row.label_time)
@@ -135,21 +136,22 @@ class Evaluation:
                     event, scored.score, scored.threshold, scored.position, label.truth,
                     label.label_time,
                 )  # fmt: skip
-            yield self._example(event, label.truth, scored.score, label.label_time, "labels/0")
+            said = (scored.score, scored.version, scored.position)
+            yield self._example(event, label.truth, said, label.label_time, "labels/0")
 
     def _example(
-        self, event: Event, truth: Any, score: Score, label_time: float, origin: str
+        self, event: Event, truth: Any, said: tuple[Score, str, int], label_time: float, origin: str
     ) -> Example:
         offset = self._n_absorbed
         self._n_absorbed += 1
-        learner = self.learner
+        score, version, position = said
         return Example(
             event.event_id,
             event.features,
             truth,
             dict(score) if isinstance(score, Mapping) else score,
-            learner.version_id,
-            learner.position,
+            version,
+            position,
             event.event_time,
             label_time,
             origin,

@@ -14,7 +14,7 @@ from models.drift import DriftSettings
 from models.errors import InvalidPipeline
 from models.learner import Learner
 from models.lineage import Fresh, Segment
-from models.pipelines import build, trusted_modules
+from models.pipelines import build, takes_weight, trusted_modules
 from models.response import ResponseSettings
 from models.sealing import KeyRing
 from models.types import Example, Features, FeatureValue, Task, Truth
@@ -39,8 +39,14 @@ def new_learner(settings: Settings, lineage: int = 1, fresh: Fresh | None = None
         if fresh.pipeline not in allowed:
             raise InvalidPipeline(f"challengers.pipelines does not have {fresh.pipeline!r}")
     pipeline, seed = (model.pipeline, model.seed) if fresh is None else (fresh.pipeline, fresh.seed)
+    built = build(pipeline, model.task, seed)
+    if settings.rare.positive_weight != 1.0 and not takes_weight(built):
+        raise InvalidPipeline(
+            f"the pipeline {pipeline!r} takes no weights, as rare.positive_weight needs: lower "
+            "rare.negatives_kept instead"
+        )
     return Learner(
-        build(pipeline, model.task, seed),
+        built,
         model.task,
         threshold=settings.decision.threshold(model.threshold),
         budget=settings.decision.budget(),

@@ -143,7 +143,9 @@ def test_reasons_survive_being_stored_bit_for_bit() -> None:
     reasons = Reasons(
         "linear", "log_odds", -1.0, 1e-17, tuple(Reason("f", v, None, 0.5, "f") for v in values)
     )
-    pending = Pending(1, [2.0], 0.9, 0.5, "v1-3", 3, None, 0, False, reasons, 5.0, 7)
+    pending = Pending(
+        1, [2.0], 0.9, 0.5, "v1-3", 3, None, 0, False, reasons, event_time=5.0, offset=7
+    )
     stored = decode_pending(encode(pending))
     assert stored == pending
     assert [type(r.value) for r in stored.reasons.features] == [int, float, str, bool]  # type: ignore[union-attr]

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec import structs
+from pydantic import ValidationError
 
-from models import Learner, Task, build
+from models import InvalidPipeline, Learner, Task, build
 from models.rare import HonestScores, PlattScaling, RareClasses
 from models.reliability import calibration_error_of
 from models.types import Example
+from stream.learners import new_learner
+from stream.settings import Settings
 
 N = 12_000
 RATE = 0.01
@@ -204,3 +207,24 @@ def test_reasons_explain_the_corrected_score() -> None:
     score: Any = learner.score(x)
     assert margin == pytest.approx(math.log(score / (1 - score)), abs=1e-9)
     assert margin == pytest.approx(found.total, abs=1e-12)
+
+
+def test_weights_that_a_pipeline_does_not_take_are_refused() -> None:
+    """It would ignore them, and its probabilities would be corrected for nothing."""
+    settings = Settings(
+        event={"features": {"x": {}}},
+        model={"pipeline": "gaussian-nb"},
+        rare={"positive_weight": 5.0},
+    )
+    with pytest.raises(InvalidPipeline, match="negatives_kept"):
+        new_learner(settings)
+
+
+def test_rare_classes_are_of_binary_tasks() -> None:
+    """Elsewhere there is no positive."""
+    with pytest.raises(ValidationError, match="binary"):
+        Settings(
+            event={"features": {"x": {}}},
+            model={"task": "regression", "pipeline": "linear-regression"},
+            rare={"negatives_kept": 0.5},
+        )
