@@ -26,7 +26,7 @@ from models.stores.base import (
     generation_of,
 )
 from models.stores.keyed import KeyedMemory
-from models.stores.memory_claims import Claim
+from models.stores.memory_claims import Claim, place_of
 from models.stores.tags import MemoryTags
 
 Attempt: TypeAlias = Callable[[], Awaitable[None]]
@@ -183,7 +183,7 @@ class MemoryStore(MemoryTags):
         queue = self._silent.setdefault(lane, deque())
         end = queue[-1][1] + 1 if queue else 0
         is_queued = offset < max(end, int(self._states[lane].get(SWEPT, b"0")))
-        if first is None or (_place(first) == _place(new.record) and not is_queued):
+        if first is None or (place_of(first) == place_of(new.record) and not is_queued):
             queue.append((event_time, int(offset), generation, new.event_id))
 
     async def claim(
@@ -395,8 +395,3 @@ class MemoryStore(MemoryTags):
             raise CheckpointConflict(
                 f"lane {lease.lane} has a new owner: epoch {lease.epoch} is no longer the newest"
             )
-
-
-def _place(record: bytes) -> tuple[int, int]:
-    _, offset, partition = RECORD_HEAD.unpack_from(record)
-    return partition, int(offset)

@@ -52,22 +52,8 @@ from models.stores.base import (
     Swept,
     generation_of,
 )
-from models.stores.packing import claimed, pack, pack_double, settled, state_arguments
+from models.stores.packing import AWAY, claimed, pack, pack_double, settled, state_arguments
 from models.stores.tags import RedisTags
-
-# What Redis answers while it can't serve: full, loading, a replica, its disk full.
-_AWAY = (
-    "BUSY",
-    "CLUSTERDOWN",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "NOREPLICAS",
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
-)
-
 
 _ALL_BUT_VERSIONS = (
     *("lane:*", "keyed:*", "watermarks", "watermark-at-rest", "fields"),
@@ -402,6 +388,6 @@ def _translated(error: redis.exceptions.RedisError) -> CheckpointError:
     away = not isinstance(error, redis.exceptions.ResponseError) or isinstance(
         error, redis.exceptions.ReadOnlyError | redis.exceptions.OutOfMemoryError
     )
-    if away or any(code in text for code in _AWAY):
+    if away or any(code in text for code in AWAY):
         return StoreUnavailable(f"Redis: {text}")
     return StoreRefused(f"Redis: {text}")
