@@ -19,6 +19,8 @@ from stream.standings import STANDINGS, Standing, decode_standings
 from tests.learn_lane import Crash, LearnLane
 
 TREE = "hoeffding-tree"
+MINE = "models.pipelines:_logistic"
+"""It could be built, if it were allowed."""
 EVENT = {"features": {"x": {}, "where": {"type": "category"}}}
 
 
@@ -452,7 +454,7 @@ def test_a_pipeline_that_can_not_learn_fails_alone() -> None:
         ("challenger add", {"name": "tree"}, "name_taken", "drop it first"),
         ("challenger add", {"name": "x", "begin": "later"}, "bad_arguments", "begin"),
         ("challenger add", {"name": "x", "pipeline": "magic"}, "bad_pipeline", "no pipeline"),
-        ("challenger add", {"name": "x", "pipeline": "os:system"}, "bad_pipeline", "os:system"),
+        ("challenger add", {"name": "x", "pipeline": MINE}, "bad_pipeline", "does not have"),
         ("challenger add", {"name": "x", "pipeline": "softmax"}, "bad_pipeline", "softmax"),
         ("challenger drop", {"name": "nobody"}, "unknown_challenger", "there are: tree"),
         ("promote", {"name": "nobody"}, "unknown_challenger", "there are: tree"),
@@ -482,7 +484,7 @@ def test_a_pipeline_that_was_written_to_redis_is_not_run() -> None:
         world.command("challenger add", name="tree", pipeline=TREE)
         await settled(world)
         entry = world.store._states["learn.0"][STANDINGS]
-        forged = entry.replace(TREE.encode(), b"tests.learn_lane:at_once")
+        forged = entry.replace(TREE.encode(), MINE.encode())
         world.store._states["learn.0"][STANDINGS] = forged
         assert forged != entry
         await world.start()
@@ -490,6 +492,17 @@ def test_a_pipeline_that_was_written_to_redis_is_not_run() -> None:
         await learn(world, 10)
 
     run(body)
+
+
+def test_a_pipeline_of_ones_own_is_run_where_it_is_allowed() -> None:
+    """By the configuration."""
+
+    async def body(world: LearnLane) -> None:
+        world.command("challenger add", name="mine", pipeline=MINE)
+        await settled(world)
+        assert the(world, "mine").duel.learner.fingerprint() == world.learner.fingerprint()
+
+    run(body, pipelines=f"acme:unknown {MINE}")
 
 
 def test_there_is_a_limit() -> None:
