@@ -94,7 +94,7 @@ def main() -> None:
     def absorb(size: int, nothing: bool) -> None:
         learner = Learner(build("logistic", Task.BINARY, 0), Task.BINARY)
         if nothing:
-            learner._model, learner._takes_weight = Nothing(), False
+            learner._model.estimator, learner._model._takes_weight = Nothing(), False
         for batch, offsets in batches(log, size):
             learner.absorb(batch, offsets)
 

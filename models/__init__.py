@@ -27,9 +27,9 @@ A learner's life:
 Modules, from the ground up: `types`, `errors`; `features` of an entity's past; `transformers` and
 `pipelines`; `reliability`, `ranking` and `prequential`; `clocks`; `tasks`, `thresholds`, `rare`;
 `detectors`, `drift`, `movement`, which says what moved, and `data_drift`; `response`, `contest` and
-`policies`; `pickling`; `fused` and `compiled`, which are faster; `anatomy` and `reasons`; `seen`
-and `learner`; `lineage`; `exposure`; `gate` and `duel`; `sealing`; `checkpoint`; `stores` keep what
-that encodes. Beside them, `card_precision` measures what a team would find.
+`policies`; `pickling`; `fused` and `compiled`, which are faster; `anatomy`, `reasons` and `model`;
+`seen` and `learner`; `lineage`; `exposure`; `gate` and `duel`; `sealing`; `checkpoint`; `stores`
+keep what that encodes. Beside them, `card_precision` measures what a team would find.
 """
 
 from models.checkpoint import (

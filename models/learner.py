@@ -18,17 +18,16 @@ from msgspec.structs import replace
 from river import base
 
 from models import pickling
-from models.anatomy import Anatomy, anatomy
-from models.compiled.twins import compiled_twin, is_compiled, river_twin
+from models.anatomy import Anatomy
 from models.drift import DriftSettings, DriftWatch
 from models.errors import CheckpointCorrupt, LearnFailed
-from models.fused import fuse
+from models.model import Model
 from models.movement import FeatureSample
-from models.pipelines import describe, pipeline_hash, takes_weight
+from models.pipelines import describe, pipeline_hash
 from models.policies import respond
 from models.prequential import Prequential, PrequentialValues
 from models.rare import HonestScores, RareClasses
-from models.reasons import Attribution, ScoreMany, explain
+from models.reasons import Attribution, ScoreMany
 from models.response import ResponseSettings
 from models.seen import SeenOffsets
 from models.tasks import check_batch, errors_of
@@ -102,12 +101,12 @@ class Learner:
         self.lineage = lineage
         self.position = 0
         self.n_learned = 0
-        self._n_of_model = 0
         # Taken while the pipeline is fresh: some estimators overwrite their parameters later.
         self.pipeline = describe(pipeline)
         self.pipeline_hash = pipeline_hash(pipeline)
         self._fresh = copy.deepcopy(pipeline)
-        self._model: Any = compiled_twin(pipeline)
+        self._model = Model(pipeline, task)
+        self._failed = False
         self._prequential = Prequential(task, rolling_n)
         self._drift = DriftWatch(drift)
         self._sample = FeatureSample()
@@ -120,19 +119,11 @@ class Learner:
             self._honest = HonestScores(rare)
             self.pipeline = f"{self.pipeline}, {rare.describe()}"
             self.pipeline_hash = rare.hash_with(self.pipeline_hash)
-        self._get_ready()
-
-    def _get_ready(self) -> None:
-        # What is derived from the state and not part of it.
-        self._takes_weight = takes_weight(self._model)
-        self._fused = fuse(self._model) if self.task is Task.BINARY else None
-        self._failed = False
-        self._untrained: Any = None if self._n_of_model else copy.deepcopy(self._model)
 
     @property
     def is_compiled(self) -> bool:
         """Whether the model runs in native code; its predictions are the same either way."""
-        return is_compiled(self._model)
+        return self._model.is_compiled
 
     @property
     def version_id(self) -> str:
@@ -141,47 +132,21 @@ class Learner:
 
     def anatomy(self) -> Anatomy:
         """Give the weights and sizes that the model consists of, for people to compare."""
-        return anatomy(river_twin(self._model))
+        return self._model.anatomy()
 
     def score(self, features: Features) -> Score:
         """Predict for one event."""
         return self.score_many([features])[0]
 
     def score_many(self, batch: Sequence[Features]) -> list[Score]:
-        """Predict for a batch of events; what the model learns later does not depend on it.
-
-        Binary: P(true), 0 while the model knows no class. Multiclass: a probability per known
-        class, none at first. Regression: the value. Anomaly: a score in [0, 1].
-        """
-        scores = self._raw_scores(batch)
+        """Predict for a batch of events; see `models.model.Model.score_many`."""
+        scores = self._model.score_many(batch)
         return scores if self._honest is None else [*self._honest.correct(scores)]
-
-    def _raw_scores(self, batch: Sequence[Features]) -> list[Score]:
-        # A few estimators (River's forests) set themselves up at the first features they see. It
-        # must be the log that decides which those are, so an untrained model scores with a copy.
-        model = self._model if self._untrained is None else self._untrained
-        match self.task:
-            case Task.BINARY:
-                if self._fused is not None and self._untrained is None:
-                    return list(map(self._fused.probability, batch))
-                if (probabilities := getattr(model, "probabilities", None)) is not None:
-                    return list(probabilities(batch))
-                predict_proba_one = model.predict_proba_one
-                return [predict_proba_one(x).get(True, 0.0) for x in batch]
-            case Task.MULTICLASS:
-                if (predict_dicts := getattr(model, "predict_proba_dicts", None)) is not None:
-                    return list(predict_dicts(batch))
-                predict_proba_one = model.predict_proba_one
-                return [predict_proba_one(x) for x in batch]
-            case Task.REGRESSION:
-                return [float(model.predict_one(x)) for x in batch]
-            case Task.ANOMALY:
-                return [min(1.0, max(0.0, float(model.score_one(x)))) for x in batch]
 
     def explain_many(self, batch: Sequence[Features]) -> list[Attribution]:
         """Attribute the scores that `score_many` gives now to features; not of multiclass ones."""
-        model = self._model if self._untrained is None else self._untrained
-        found = explain(model, batch, self._probes, cast(ScoreMany, self.score_many))
+        score_many = cast(ScoreMany, self.score_many)
+        found = self._model.explain_many(batch, self._probes, score_many)
         return found if self._honest is None else [one.along(*self._honest.line) for one in found]
 
     def absorb(self, examples: Sequence[Example], offsets: Sequence[int]) -> LearnOutcome:
@@ -260,8 +225,7 @@ class Learner:
 
     def adopt(self, other: Learner) -> None:
         """Go on with the model of another learner, which is given away."""
-        self._model, self._n_of_model = other._model, other._n_of_model
-        self._get_ready()
+        self._model = other._model
 
     def metrics(self) -> PrequentialValues:
         """Compute the prequential metrics; see `Prequential.values`."""
@@ -288,15 +252,11 @@ class Learner:
         return pickling.dumps({"schema": _STATE_SCHEMA, "learner": self.__getstate__()})
 
     def __getstate__(self) -> dict[str, Any]:
-        derived = ("_takes_weight", "_failed", "_untrained", "_fused")
-        state = {name: value for name, value in self.__dict__.items() if name not in derived}
-        state["_model"] = river_twin(self._model)
-        return state
+        return {name: value for name, value in self.__dict__.items() if name != "_failed"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._model = compiled_twin(self._model)
-        self._get_ready()
+        self._failed = False
 
     @classmethod
     def load(cls, data: bytes, trusted_modules: Collection[str] = ()) -> Learner:
@@ -341,8 +301,11 @@ class Learner:
         if self._honest is not None:
             self._honest.observe(examples, offsets)
             chosen = self._honest.weigh(chosen)
-        if not self._learn_in_one_call([example for example, _ in chosen]):
-            self._learn_one_by_one(chosen)
+        try:
+            self._model.learn_many(chosen)
+        except LearnFailed:
+            self._failed = True
+            raise
         n_learned, next_probe = self.n_learned, self._next_probe()
         for example, _ in chosen:
             n_learned += 1
@@ -351,51 +314,6 @@ class Learner:
                 self.n_learned = n_learned
                 next_probe = self._next_probe()
         self.n_learned = n_learned
-        self._n_of_model += len(chosen)
-        if self._n_of_model:
-            self._untrained = None
-
-    def _learn_in_one_call(self, examples: list[Example]) -> bool:
-        learn_dicts = getattr(self._model, "learn_dicts", None)
-        if learn_dicts is None or self.task is Task.ANOMALY:
-            return False
-        weights = [example.weight for example in examples]
-        is_weighted = self._takes_weight and any(weight != 1.0 for weight in weights)
-        try:
-            learn_dicts(
-                [example.features for example in examples],
-                [example.label for example in examples],
-                weights if is_weighted else None,
-            )
-        except (TypeError, ValueError):
-            # It refused the batch and learned nothing of it; one by one, the example is found.
-            return False
-        except Exception as error:
-            self._failed = True
-            raise LearnFailed(
-                f"learning {len(examples)} examples failed: {type(error).__name__}: {error}"
-            ) from error
-        return True
-
-    def _learn_one_by_one(self, chosen: list[tuple[Example, int]]) -> None:
-        learn_weighted, takes_weight = self._model.learn_one, self._takes_weight
-        learn_one: Any = learn_weighted if self._fused is None else self._fused.learn
-        unsupervised = self.task is Task.ANOMALY
-        for example, offset in chosen:
-            weight, label = example.weight, example.label
-            try:
-                if unsupervised:
-                    learn_one(example.features)
-                elif weight == 1.0 or not takes_weight:
-                    learn_one(example.features, label)
-                else:
-                    learn_weighted(example.features, label, w=weight)
-            except Exception as error:
-                self._failed = True
-                raise LearnFailed(
-                    f"learning the example of event {example.event_id!r} at offset {offset} "
-                    f"failed: {type(error).__name__}: {error}"
-                ) from error
 
     def _next_probe(self) -> int:
         # The count at which the next example is kept: 1, 2, .. 64, 128, 256, ..

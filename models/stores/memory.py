@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from models.errors import CheckpointConflict, CheckpointLost, UnknownVersion
+from models.errors import CheckpointConflict, CheckpointLost
 from models.stores.base import (
     GENERATIONS_PER_TTL,
     NO_CHANGES,
@@ -26,13 +26,13 @@ from models.stores.base import (
     generation_of,
 )
 from models.stores.keyed import KeyedMemory
-from models.stores.memory_claims import Claim, place_of
-from models.stores.tags import MemoryTags
+from models.stores.memory_claims import Claim
+from models.stores.shelf import MemoryShelf
 
 Attempt: TypeAlias = Callable[[], Awaitable[None]]
 
 
-class MemoryStore(MemoryTags):
+class MemoryStore(MemoryShelf):
     """What `RedisStore` does, in memory; the contract suite holds it to that."""
 
     def __init__(self, *, ttl: float) -> None:
@@ -183,7 +183,7 @@ class MemoryStore(MemoryTags):
         queue = self._silent.setdefault(lane, deque())
         end = queue[-1][1] + 1 if queue else 0
         is_queued = offset < max(end, int(self._states[lane].get(SWEPT, b"0")))
-        if first is None or (place_of(first) == place_of(new.record) and not is_queued):
+        if first is None or (_place(first) == _place(new.record) and not is_queued):
             queue.append((event_time, int(offset), generation, new.event_id))
 
     async def claim(
@@ -364,30 +364,6 @@ class MemoryStore(MemoryTags):
         self._versions.setdefault(version_id, content)
         self._newest = version_id
 
-    async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
-        """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""
-        await self.read_version(version_id)
-        self._versions[version_id] = (meta, blob)
-
-    async def newest_version(self) -> str | None:
-        """Give the id of the newest version."""
-        return self._newest
-
-    async def version_ids(self) -> list[str]:
-        """Give all ids, newest first."""
-        return list(reversed(self._versions))
-
-    async def read_version(self, version_id: str) -> tuple[bytes, bytes]:
-        """Give (meta, blob); raises `UnknownVersion`."""
-        if version_id not in self._versions:
-            known = ", ".join((await self.version_ids())[:10]) or "none yet"
-            raise UnknownVersion(f"there is no version {version_id!r}; there are: {known}")
-        return self._versions[version_id]
-
-    async def read_meta(self, version_id: str) -> bytes:
-        """Give the metadata alone; raises `UnknownVersion`."""
-        return (await self.read_version(version_id))[0]
-
     def _check(self, lease: Lease) -> None:
         if lease.lane not in self._epochs:
             raise CheckpointLost(f"the store no longer has the lane {lease.lane}")
@@ -395,3 +371,8 @@ class MemoryStore(MemoryTags):
             raise CheckpointConflict(
                 f"lane {lease.lane} has a new owner: epoch {lease.epoch} is no longer the newest"
             )
+
+
+def _place(record: bytes) -> tuple[int, int]:
+    _, offset, partition = RECORD_HEAD.unpack_from(record)
+    return partition, int(offset)

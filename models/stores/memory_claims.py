@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from models.stores.base import RECORD_HEAD, NewClaim, Verdict
+from models.stores.base import NewClaim, Verdict
 
 _REVISIONS = (Verdict.JOINED, Verdict.OWN_FEATURES)
 
@@ -50,9 +50,3 @@ class Claim:
             verdict = (how, self.revision)
         self.entries = {**kept, mine: verdict}
         return verdict
-
-
-def place_of(record: bytes) -> tuple[int, int]:
-    """Give partition and offset of a pending record's event."""
-    _, offset, partition = RECORD_HEAD.unpack_from(record)
-    return partition, int(offset)

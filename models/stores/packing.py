@@ -8,19 +8,6 @@ from typing import Any
 
 from models.stores.base import Claimed, SettledClaim, Verdict
 
-# What Redis answers while it can't serve: full, loading, a replica, its disk full.
-AWAY = (
-    "BUSY",
-    "CLUSTERDOWN",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "NOREPLICAS",
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
-)
-
 pack_double = struct.Struct("<d").pack
 
 

@@ -36,7 +36,6 @@ from models.errors import (
     CheckpointLost,
     StoreRefused,
     StoreUnavailable,
-    UnknownVersion,
 )
 from models.stores import claim_scripts, scripts
 from models.stores import keyed as keyed_state
@@ -52,8 +51,22 @@ from models.stores.base import (
     Swept,
     generation_of,
 )
-from models.stores.packing import AWAY, claimed, pack, pack_double, settled, state_arguments
-from models.stores.tags import RedisTags
+from models.stores.packing import claimed, pack, pack_double, settled, state_arguments
+from models.stores.shelf import RedisShelf
+
+# What Redis answers while it can't serve: full, loading, a replica, its disk full.
+_AWAY = (
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+)
+
 
 _ALL_BUT_VERSIONS = (
     *("lane:*", "keyed:*", "watermarks", "watermark-at-rest", "fields"),
@@ -65,7 +78,7 @@ async def _once(attempt: Callable[[], Awaitable[Any]]) -> Any:
     return await attempt()
 
 
-class RedisStore(RedisTags):
+class RedisStore(RedisShelf):
     """Lanes, pending events and versions of one application in one Redis.
 
     Parameters
@@ -296,44 +309,8 @@ class RedisStore(RedisTags):
         how = [self._key("version:"), int(replace), " ".join(needed)]
         await self._fenced(lease, scripts.CUT, keys, [*head, *how, *state_arguments(changes)])
 
-    async def restore_version(self, version_id: str, meta: bytes, blob: bytes) -> None:
-        """Put a rebuilt version in the place of the stored one; raises `UnknownVersion`."""
-        keys = [self._key(f"version:{version_id}"), self._key("versions")]
-        if not await self._run(scripts.RESTORE, keys, [version_id, meta, blob]):
-            raise await self._unknown(version_id)
-
-    async def newest_version(self) -> str | None:
-        """Give the id of the newest version."""
-        newest = await self._call(self._redis.get, self._key("newest"))
-        return None if newest is None else newest.decode()
-
-    async def version_ids(self) -> list[str]:
-        """Give all ids, newest first."""
-        ids = await self._call(self._redis.zrevrange, self._key("versions"), 0, -1)
-        return [version_id.decode() for version_id in ids]
-
-    async def read_version(self, version_id: str) -> tuple[bytes, bytes]:
-        """Give (meta, blob); raises `UnknownVersion`."""
-        meta, blob = await self._version_fields(version_id, "meta", "blob")
-        return meta, blob
-
-    async def read_meta(self, version_id: str) -> bytes:
-        """Give the metadata alone; raises `UnknownVersion`."""
-        (meta,) = await self._version_fields(version_id, "meta")
-        return meta
-
-    async def _version_fields(self, version_id: str, *fields: str) -> list[bytes]:
-        values = await self._call(self._redis.hmget, self._key(f"version:{version_id}"), fields)
-        if None in values:
-            raise await self._unknown(version_id)
-        return cast("list[bytes]", values)
-
     async def _scan(self, pattern: str) -> list[bytes]:
         return [key async for key in self._redis.scan_iter(match=pattern)]
-
-    async def _unknown(self, version_id: str) -> UnknownVersion:
-        known = ", ".join((await self.version_ids())[:10]) or "none yet"
-        return UnknownVersion(f"there is no version {version_id!r}; there are: {known}")
 
     def _key(self, name: str) -> str:
         return self._prefix + name
@@ -388,6 +365,6 @@ def _translated(error: redis.exceptions.RedisError) -> CheckpointError:
     away = not isinstance(error, redis.exceptions.ResponseError) or isinstance(
         error, redis.exceptions.ReadOnlyError | redis.exceptions.OutOfMemoryError
     )
-    if away or any(code in text for code in AWAY):
+    if away or any(code in text for code in _AWAY):
         return StoreUnavailable(f"Redis: {text}")
     return StoreRefused(f"Redis: {text}")

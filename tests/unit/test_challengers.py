@@ -12,7 +12,7 @@ import pytest
 from models import checkpoint
 from models.learner import Learner
 from models.types import Example
-from stream.challengers import Challenger
+from stream.challengers import CHUNK_EXAMPLES, Challenger
 from stream.learners import learner_before, new_learner
 from stream.settings import Settings
 from stream.standings import STANDINGS, Standing, decode_standings
@@ -548,3 +548,39 @@ def test_standings_say_how_they_do() -> None:
         assert learner_before(world.settings, [standing.segment]).pipeline.startswith("Hoeffding")
 
     run(body, pipeline=TREE, segment="where")
+
+
+class Ticking:
+    """A clock that goes on by a millisecond whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += 0.001
+        return self.seconds
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_challengers_take_no_more_than_their_share_of_the_time(share: float) -> None:
+    """The champion comes first: after a slice they rest."""
+
+    async def body(world: LearnLane) -> None:
+        world.feed(*map(example, range(120, 4_000)))
+        await world.settle(steps=50)
+        assert world.learner.position == 4_000
+        world.command("challenger add", name="tree", pipeline=TREE)
+        await world.settle(steps=2)
+        clock = world.challengers._timer = Ticking()
+        before = began = the(world, "tree").duel.position
+        while clock.seconds < 0.5:
+            await world.challengers.work(world.learner, world.handler.lineage)
+            position = the(world, "tree").duel.position
+            # Each chunk takes from one look to the next.
+            assert position - before <= 6 * CHUNK_EXAMPLES, "too long a slice"
+            before = position
+        spent = (before - began) / CHUNK_EXAMPLES * 0.001
+        assert 0.5 * share <= spent / clock.seconds <= 1.1 * share
+        assert before < 4_000
+
+    run(body, share=share)

@@ -139,9 +139,9 @@ def test_a_model_that_predicts_differently_is_found_by_its_fingerprint() -> None
     """Even when everything else was resealed around it."""
     meta, _ = cut(learned("logistic", Task.BINARY))
     other = learned("logistic", Task.BINARY)
-    changed = river_twin(other._model)
+    changed = river_twin(other._model.estimator)
     changed["LogisticRegression"].intercept += 1e-9
-    other._model = changed
+    other._model.estimator = changed
     blob = other.dump()
     with pytest.raises(CheckpointCorrupt, match="fingerprint"):
         decode(resealed(meta, blob), blob)

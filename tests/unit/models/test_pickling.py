@@ -113,6 +113,6 @@ def test_a_tree_is_several_times_smaller(monkeypatch: pytest.MonkeyPatch) -> Non
     learner = new_learner("hoeffding-tree", Task.BINARY)
     log = make_log("hoeffding-tree", Task.BINARY, 1_000)
     absorb_in(learner, log, range(1_000), [500])
-    model = learner._model
+    model = learner._model.estimator
     assert isinstance(model, tree.HoeffdingTreeClassifier)
     assert len(pickling.dumps(model)) < len(pickle.dumps(model)) / 5

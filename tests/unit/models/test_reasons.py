@@ -37,8 +37,8 @@ def learned(pipeline: str, *, compiled: bool) -> tuple[Learner, Any]:
     make = event if pipeline == "fraud" else numbers
     learner = Learner(build(pipeline, Task.BINARY, 1), Task.BINARY)
     if not compiled:
-        learner._model = river_twin(learner._model)
-        learner._get_ready()
+        learner._model.estimator = river_twin(learner._model.estimator)
+        learner._model.get_ready()
     rng = random.Random(3)
     for i in range(3_000):
         x = make(rng)
@@ -60,14 +60,14 @@ def test_contributions_of_a_linear_model_add_up_to_its_margin(
     learner, make = learned(pipeline, compiled=compiled)
     assert learner.is_compiled is compiled
     if not compiled and pipeline == "logistic":
-        assert learner._fused is not None
+        assert learner._model._fused is not None
     rng = random.Random(5)
     alerts: list[Features] = []
     while len(alerts) < N_ALERTS:
         x = make(rng)
         if learner.score(x) >= 0.5:
             alerts.append(x)
-    river = river_twin(learner._model)
+    river = river_twin(learner._model.estimator)
     assert isinstance(river, compose.Pipeline)
     for x, found in zip(alerts, learner.explain_many(alerts), strict=True):
         scaled, regression = river._transform_one(x)

@@ -30,7 +30,7 @@ def test_a_version_moves_between_machines(name: str, monkeypatch: pytest.MonkeyP
         moved.absorb(log[start : start + 100], range(start, start + 100))
     assert moved.fingerprint() == steady.fingerprint()
     x = log[0].features
-    for model in (moved._model, river_twin(steady._model)):
+    for model in (moved._model.estimator, river_twin(steady._model.estimator)):
         assert model.predict_proba_one(x)[True] == steady.score(x) not in (0.0, 0.5, 1.0)
 
 
@@ -42,7 +42,7 @@ def test_the_name_of_a_pipeline_does_not_tell_who_runs_it(monkeypatch: pytest.Mo
     there = new_learner("logistic", Task.BINARY)
     assert (here.pipeline, here.pipeline_hash) == (there.pipeline, there.pipeline_hash)
     assert not there.is_compiled
-    assert fuse(there._model) is not None
+    assert fuse(there._model.estimator) is not None
 
 
 def test_steps_get_their_own_names_back() -> None:
