@@ -97,6 +97,7 @@ class Challengers:
         self._save_every = save_every
         self._turns: deque[Challenger] = deque()
         self._rest_until = float("-inf")
+        self._spent_s = 0.0
         self._saved_at = float("-inf")
 
     def __iter__(self) -> Any:
@@ -168,16 +169,16 @@ class Challengers:
 
     async def work(self, champion: Learner, lineage: Lineage) -> None:
         """Fold a slice, if the rest after the last one is over."""
-        began = now = self._timer()
-        if now < self._rest_until:
+        if self._timer() < self._rest_until:
             return
+        self._spent_s = 0.0
         for _ in range(ROUNDS_MAX * len(self._turns)):
             await self.advance(self._turns[0], champion, lineage, CHUNK_EXAMPLES)
             self._turns.rotate(-1)
-            now = self._timer()
-            if now - began >= SLICE_S:
+            if self._spent_s >= SLICE_S:
                 break
-        self._rest_until = began + (now - began) / self.settings.share
+        share = self.settings.share
+        self._rest_until = self._timer() + self._spent_s * (1.0 - share) / share
 
     async def advance(
         self, challenger: Challenger, champion: Learner, lineage: Lineage, limit: int
@@ -191,7 +192,10 @@ class Challengers:
         if limit > 0:
             topic, reader = topics.EXAMPLES.name, challenger.name
             records = await self._logs.read(topic, 0, duel.position, limit, reader=reader)
+            # Reading is waiting, in which other lanes work: it counts as nobody's time.
+            began = self._timer()
             self._fold(challenger, [(r.offset, r.value or b"") for r in records])
+            self._spent_s += self._timer() - began
             if challenger.failure:
                 await self.release(challenger)
                 return

@@ -12,13 +12,15 @@ import pytest
 from models import checkpoint
 from models.learner import Learner
 from models.types import Example
-from stream.challengers import Challenger
+from stream.challengers import CHUNK_EXAMPLES, Challenger
 from stream.learners import learner_before, new_learner
 from stream.settings import Settings
 from stream.standings import STANDINGS, Standing, decode_standings
 from tests.learn_lane import Crash, LearnLane
 
 TREE = "hoeffding-tree"
+MINE = "models.pipelines:_logistic"
+"""It could be built, if it were allowed."""
 EVENT = {"features": {"x": {}, "where": {"type": "category"}}}
 
 
@@ -452,7 +454,7 @@ def test_a_pipeline_that_can_not_learn_fails_alone() -> None:
         ("challenger add", {"name": "tree"}, "name_taken", "drop it first"),
         ("challenger add", {"name": "x", "begin": "later"}, "bad_arguments", "begin"),
         ("challenger add", {"name": "x", "pipeline": "magic"}, "bad_pipeline", "no pipeline"),
-        ("challenger add", {"name": "x", "pipeline": "os:system"}, "bad_pipeline", "os:system"),
+        ("challenger add", {"name": "x", "pipeline": MINE}, "bad_pipeline", "does not have"),
         ("challenger add", {"name": "x", "pipeline": "softmax"}, "bad_pipeline", "softmax"),
         ("challenger drop", {"name": "nobody"}, "unknown_challenger", "there are: tree"),
         ("promote", {"name": "nobody"}, "unknown_challenger", "there are: tree"),
@@ -482,7 +484,7 @@ def test_a_pipeline_that_was_written_to_redis_is_not_run() -> None:
         world.command("challenger add", name="tree", pipeline=TREE)
         await settled(world)
         entry = world.store._states["learn.0"][STANDINGS]
-        forged = entry.replace(TREE.encode(), b"tests.learn_lane:at_once")
+        forged = entry.replace(TREE.encode(), MINE.encode())
         world.store._states["learn.0"][STANDINGS] = forged
         assert forged != entry
         await world.start()
@@ -490,6 +492,17 @@ def test_a_pipeline_that_was_written_to_redis_is_not_run() -> None:
         await learn(world, 10)
 
     run(body)
+
+
+def test_a_pipeline_of_ones_own_is_run_where_it_is_allowed() -> None:
+    """By the configuration."""
+
+    async def body(world: LearnLane) -> None:
+        world.command("challenger add", name="mine", pipeline=MINE)
+        await settled(world)
+        assert the(world, "mine").duel.learner.fingerprint() == world.learner.fingerprint()
+
+    run(body, pipelines=f"acme:unknown {MINE}")
 
 
 def test_there_is_a_limit() -> None:
@@ -535,3 +548,39 @@ def test_standings_say_how_they_do() -> None:
         assert learner_before(world.settings, [standing.segment]).pipeline.startswith("Hoeffding")
 
     run(body, pipeline=TREE, segment="where")
+
+
+class Ticking:
+    """A clock that goes on by a millisecond whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += 0.001
+        return self.seconds
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_challengers_take_no_more_than_their_share_of_the_time(share: float) -> None:
+    """The champion comes first: after a slice they rest."""
+
+    async def body(world: LearnLane) -> None:
+        world.feed(*map(example, range(120, 4_000)))
+        await world.settle(steps=50)
+        assert world.learner.position == 4_000
+        world.command("challenger add", name="tree", pipeline=TREE)
+        await world.settle(steps=2)
+        clock = world.challengers._timer = Ticking()
+        before = began = the(world, "tree").duel.position
+        while clock.seconds < 0.5:
+            await world.challengers.work(world.learner, world.handler.lineage)
+            position = the(world, "tree").duel.position
+            # Each chunk takes from one look to the next.
+            assert position - before <= 6 * CHUNK_EXAMPLES, "too long a slice"
+            before = position
+        spent = (before - began) / CHUNK_EXAMPLES * 0.001
+        assert 0.5 * share <= spent / clock.seconds <= 1.1 * share
+        assert before < 4_000
+
+    run(body, share=share)
