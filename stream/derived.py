@@ -17,7 +17,7 @@ from stream.ports import Outcome
 from stream.settings import Settings
 
 TIME = "entities-time"
-"""Key of the fold's clock in the lane's state."""
+"""Key of the fold's clock, and of the length of its generations, in the lane's state."""
 BYTES_PER_MB = 1_000_000
 FORGET_EVERY_N = 10_000
 
@@ -71,10 +71,16 @@ class Stage:
         """Whether it needs to hear of labels."""
         return self._spec is not None and bool(self._spec.risks)
 
-    def _fresh(self, *, complete: bool) -> EntityFold | None:
+    def _fresh(self, *, complete: bool, length: float | None = None) -> EntityFold | None:
         if self._spec is None:
             return None
-        return EntityFold(self._spec, self._before, memory_max=self._memory_max, complete=complete)
+        return EntityFold(
+            self._spec,
+            self._before,
+            memory_max=self._memory_max,
+            complete=complete,
+            length=length,
+        )
 
     def entity_of(self, event: Event) -> str | None:
         """Name the entity of an event."""
@@ -103,9 +109,13 @@ class Stage:
 
     def open(self, lease: Lease) -> None:
         """Begin where the lane's last commit left off."""
-        self.fold = self._fresh(complete=lease.position is None)
-        if self.fold is not None and TIME in lease.state:
-            self.fold.time = float(lease.state[TIME])
+        # The length of generations stays what it was when the first was stored: another
+        # configuration, with other windows, has to find them.
+        time, length = (lease.state.get(TIME) or b"-inf 0").split()
+        complete = lease.position is None
+        self.fold = self._fresh(complete=complete, length=float(length) or None)
+        if self.fold is not None:
+            self.fold.time = float(time)
 
     async def pass_through(
         self,
@@ -139,7 +149,7 @@ class Stage:
             else:
                 extended.append(self.extend(item))
         if items:
-            outcome.changes[TIME] = repr(fold.time).encode()
+            outcome.changes[TIME] = f"{fold.time!r} {fold.length!r}".encode()
             outcome.keyed = fold.take_changes()
         outcome.counts["entities_asked"] = len(missing)
         outcome.counts["late_events"] = fold.n_late - n_late
