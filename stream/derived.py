@@ -18,6 +18,8 @@ from stream.settings import Settings
 
 TIME = "entities-time"
 """Key of the fold's clock, and of the length of its generations, in the lane's state."""
+LOG = "log"
+"""Key of the re-keyed log that the lane's position is of; absent for the events topic."""
 BYTES_PER_MB = 1_000_000
 FORGET_EVERY_N = 10_000
 
@@ -43,6 +45,7 @@ class Stage:
         memory_max: float = float("inf"),
     ) -> None:
         names = list(before.names)
+        self.log = b""
         self._calendar = calendar if calendar is not None and calendar.names else None
         names += self._calendar.names if self._calendar is not None else ()
         self._spec = spec
@@ -132,6 +135,8 @@ class Stage:
         4. Hand the changed histories over to the lane's commit, with the clock.
         """
         fold = self.fold
+        if self.log:
+            outcome.changes[LOG] = self.log
         if fold is None:
             return [self.extend(item) for item in items if not isinstance(item, LabelFact)]
         fold.trim()
