@@ -31,6 +31,10 @@ entity = "CUSTOMER_ID"
 [event.features.TERMINAL_ID]
 type = "integer"
 
+# Lanes of killed workers are days of event time behind when they go on: nothing may be too late.
+[features]
+lateness = "14d"
+
 [[features.window]]
 entity = "CUSTOMER_ID"
 value = "TX_AMOUNT"
