@@ -39,7 +39,7 @@ from stream.outages import Outage
 from stream.outbox import KafkaOutbox, PublishFailed, PublishRefused
 from stream.ports import Clock
 from stream.settings import Settings
-from stream.topology import inputs
+from stream.topology import inputs, re_keyed
 from stream.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,11 @@ def build_app(
     )
     store = _redis_store(settings, redis_outage)
     outbox = KafkaOutbox(
-        aiokafka_config(settings.kafka), settings.app, clock.now, kafka_outage.retry
+        aiokafka_config(settings.kafka),
+        settings.app,
+        clock.now,
+        kafka_outage.retry,
+        re_keyed(settings),
     )
     app = _faust_app(settings, datadir, outbox)
     app.end = end

@@ -17,7 +17,9 @@ from stream.ports import Outcome
 from stream.settings import Settings
 
 TIME = "entities-time"
-"""Key of the fold's clock in the lane's state."""
+"""Key of the fold's clock, and of the length of its generations, in the lane's state."""
+LOG = "log"
+"""Key of the re-keyed log that the lane's position is of; absent for the events topic."""
 BYTES_PER_MB = 1_000_000
 FORGET_EVERY_N = 10_000
 
@@ -43,6 +45,7 @@ class Stage:
         memory_max: float = float("inf"),
     ) -> None:
         names = list(before.names)
+        self.log = b""
         self._calendar = calendar if calendar is not None and calendar.names else None
         names += self._calendar.names if self._calendar is not None else ()
         self._spec = spec
@@ -71,10 +74,16 @@ class Stage:
         """Whether it needs to hear of labels."""
         return self._spec is not None and bool(self._spec.risks)
 
-    def _fresh(self, *, complete: bool) -> EntityFold | None:
+    def _fresh(self, *, complete: bool, length: float | None = None) -> EntityFold | None:
         if self._spec is None:
             return None
-        return EntityFold(self._spec, self._before, memory_max=self._memory_max, complete=complete)
+        return EntityFold(
+            self._spec,
+            self._before,
+            memory_max=self._memory_max,
+            complete=complete,
+            length=length,
+        )
 
     def entity_of(self, event: Event) -> str | None:
         """Name the entity of an event."""
@@ -103,9 +112,13 @@ class Stage:
 
     def open(self, lease: Lease) -> None:
         """Begin where the lane's last commit left off."""
-        self.fold = self._fresh(complete=lease.position is None)
-        if self.fold is not None and TIME in lease.state:
-            self.fold.time = float(lease.state[TIME])
+        # The length of generations stays what it was when the first was stored: another
+        # configuration, with other windows, has to find them.
+        time, length = (lease.state.get(TIME) or b"-inf 0").split()
+        complete = lease.position is None
+        self.fold = self._fresh(complete=complete, length=float(length) or None)
+        if self.fold is not None:
+            self.fold.time = float(time)
 
     async def pass_through(
         self,
@@ -122,6 +135,8 @@ class Stage:
         4. Hand the changed histories over to the lane's commit, with the clock.
         """
         fold = self.fold
+        if self.log:
+            outcome.changes[LOG] = self.log
         if fold is None:
             return [self.extend(item) for item in items if not isinstance(item, LabelFact)]
         fold.trim()
@@ -139,7 +154,7 @@ class Stage:
             else:
                 extended.append(self.extend(item))
         if items:
-            outcome.changes[TIME] = repr(fold.time).encode()
+            outcome.changes[TIME] = f"{fold.time!r} {fold.length!r}".encode()
             outcome.keyed = fold.take_changes()
         outcome.counts["entities_asked"] = len(missing)
         outcome.counts["late_events"] = fold.n_late - n_late

@@ -69,7 +69,11 @@ class Lanes:
         for tp in partitions:
             if not still_current():
                 return
-            self._lanes[tp], self._positions[tp] = await self._open_lane(tp)
+            try:
+                self._lanes[tp], self._positions[tp] = await self._open_lane(tp)
+            except StateLost as error:
+                self._on_failure(f"{tp.topic}/{tp.partition}", error)
+                return
 
     async def seek_positions(self, consumer: LaneConsumer) -> dict[TP, int]:
         """Give where each lane goes on, pin the start of new ones, and set them running."""

@@ -68,6 +68,8 @@ class KafkaOutbox:
     retry
         Does what it is given, and decides what becomes of a `PublishFailed`. Readers of the outputs
         and of the examples take a record that comes twice for one.
+    re_keyed
+        Logs that events pass on their way to their decisions.
     """
 
     def __init__(
@@ -76,9 +78,12 @@ class KafkaOutbox:
         app: str,
         now: Callable[[], float],
         retry: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]],
+        re_keyed: Sequence[topics.Topic] = (),
     ) -> None:
         self._config = dict(config)
         self._app = app
+        self._outputs = (*OUTPUTS, *re_keyed)
+        self._urgent = DECISIONS | {topic.name for topic in re_keyed}
         self._n_partitions: dict[str, int] = {}
         self._now = now
         self._retry = retry
@@ -87,11 +92,11 @@ class KafkaOutbox:
     async def start(self) -> None:
         """Connect, and learn how many partitions the outputs have."""
         for_decisions, for_the_rest = self._new_producer(), self._new_producer()
-        for topic in OUTPUTS:
-            producer = for_decisions if topic.name in DECISIONS else for_the_rest
+        for topic in self._outputs:
+            producer = for_decisions if topic.name in self._urgent else for_the_rest
             self._producers[topic.name] = producer
         await asyncio.gather(for_decisions.start(), for_the_rest.start())
-        for topic in OUTPUTS:
+        for topic in self._outputs:
             partitions = await self._producers[topic.name].partitions_for(
                 topic.full_name(self._app)
             )

@@ -44,6 +44,7 @@ from stream.commands import distinct
 from stream.control import FROZEN
 from stream.decided import DecidedEvents
 from stream.decoding import LabelDecoder
+from stream.derived import LOG
 from stream.label import waiting_entry, waiting_label
 from stream.learners import learner_before
 from stream.messages import (
@@ -334,7 +335,8 @@ class Recovery:
             kind, name = lane_kind(place, len(self._path)), topic.full_name(self._settings.app)
             for partition, (_, end) in self._log.ends(name).items():
                 mark = outcomes.events.watermarks.get(partition)
-                await self._commit(f"{kind}.{partition}", end, {}, mark)
+                log = {LOG: topic.name.encode()}
+                await self._commit(f"{kind}.{partition}", end, log, mark)
         for partition in outcomes.labels.ends:
             position = outcomes.label_position(partition)
             mark = outcomes.labels.watermarks.get(partition)

@@ -13,15 +13,38 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 
+from models.stores.base import Lease
 from stream import topics
-from stream.derived import Stage, stages
+from stream.birth import COMMAND, StateLost
+from stream.derived import LOG, Stage, stages
 from stream.messages import FeatureFields
 from stream.settings import Settings
 
 
 def event_stages(settings: Settings, *, bounded: bool = True) -> list[Stage]:
     """Make the stages of a worker: that of the events topic, then one a re-keyed log."""
-    return stages(settings, FeatureFields(list(settings.event.features)), bounded=bounded)
+    made = stages(settings, FeatureFields(list(settings.event.features)), bounded=bounded)
+    for stage, topic in zip(made[1:], re_keyed(settings), strict=True):
+        stage.log = topic.name.encode()
+    return made
+
+
+def check_log(lease: Lease, topic: topics.Topic) -> None:
+    """Refuse a position of another log: the lane would skip events, or wait for ever.
+
+    Raises
+    ------
+    StateLost
+        When the configuration of features was changed so that events go another way.
+    """
+    expected = b"" if topic is topics.EVENTS else topic.name.encode()
+    found = lease.state.get(LOG, b"")
+    if lease.position is not None and found != expected:
+        raise StateLost(
+            f"lane {lease.lane} stands at {lease.position} of {found.decode() or 'events'}, and "
+            f"now events are scored from {topic.name}: features of a further entity were added or "
+            f"taken away. `{COMMAND} --force` finds the positions of the new way"
+        )
 
 
 def re_keyed(settings: Settings) -> list[topics.Topic]:

@@ -35,7 +35,7 @@ from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
 from stream.silence import Silence
-from stream.topology import event_stages, event_topics, lane_kind, re_keyed
+from stream.topology import check_log, event_stages, event_topics, lane_kind, re_keyed
 from stream.vault import Background, RefusedVersion, Vault
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,9 @@ class Worker:
         """Acquire the lane of a partition and open its handler."""
         kind, handler = self._handler(topic, partition)
         lease = await self._store.acquire(f"{kind}.{partition}")
+        if isinstance(handler, ScoreHandler | EnrichHandler):
+            path = event_topics(self.settings)
+            check_log(lease, next(known for known in path if self.topic(known) == topic))
         position = await handler.open(lease)
         lane = Lane(
             lease,

@@ -13,7 +13,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 
-_HEAD = struct.Struct("<HHHH")
+HEAD = struct.Struct("<HHHH")
 _DOUBLE = struct.Struct("<d")
 _HASH = struct.Struct("<Q")
 _WORD = 8
@@ -23,7 +23,7 @@ EVENTS_MAX = 0xFFFF
 
 def newest_of(data: bytes) -> float:
     """Give the time of the newest event that a history of any layout is about."""
-    n_events, n_facts, n_columns, _ = _HEAD.unpack_from(data)
+    n_events, n_facts, n_columns, _ = HEAD.unpack_from(data)
     newest = float("-inf")
     if n_events:
         (newest,) = _DOUBLE.unpack_from(data, n_events * _WORD)
@@ -46,19 +46,19 @@ class History:
         Columns of events beside their times and ids.
     """
 
-    __slots__ = ("_data", "_facts_at", "_layout", "_n_columns", "doubles", "n_events", "n_facts")
+    __slots__ = ("_facts_at", "_layout", "_n_columns", "data", "doubles", "n_events", "n_facts")
 
     def __init__(self, data: bytes | None, layout: int, n_columns: int) -> None:
         self.n_events = self.n_facts = 0
         if data is not None:
-            self.n_events, self.n_facts, _, its_layout = _HEAD.unpack_from(data)
+            self.n_events, self.n_facts, _, its_layout = HEAD.unpack_from(data)
             if its_layout != layout:
                 data, self.n_events, self.n_facts = None, 0, 0
-        self._data = _HEAD.pack(0, 0, n_columns, layout) if data is None else data
+        self.data = HEAD.pack(0, 0, n_columns, layout) if data is None else data
         self._layout = layout
         self._n_columns = n_columns
         self._facts_at = 1 + (2 + n_columns) * self.n_events
-        self.doubles = memoryview(self._data).cast("d")
+        self.doubles = memoryview(self.data).cast("d")
 
     @property
     def times(self) -> memoryview[float]:
@@ -83,7 +83,7 @@ class History:
     def fact_marks(self) -> memoryview[int]:
         """What the facts say: twice the revision, and one more if it is positive."""
         start = self._facts_at + 2 * self.n_facts
-        return memoryview(self._data).cast("Q")[start : start + self.n_facts]
+        return memoryview(self.data).cast("Q")[start : start + self.n_facts]
 
     def find(self, event_hash: int) -> int:
         """Give the place of an event by the hash of its id; -1 if it is not here."""
@@ -92,14 +92,14 @@ class History:
     def _find(self, event_hash: int, start: int, n: int) -> int:
         wanted = _HASH.pack(event_hash)
         at, end = start * _WORD, (start + n) * _WORD
-        while (at := self._data.find(wanted, at, end)) >= 0:
+        while (at := self.data.find(wanted, at, end)) >= 0:
             if at % _WORD == 0:
                 return at // _WORD - start
             at += 1
         return -1
 
     def _head(self, n_events: int, n_facts: int) -> bytes:
-        return _HEAD.pack(n_events, n_facts, self._n_columns, self._layout)
+        return HEAD.pack(n_events, n_facts, self._n_columns, self._layout)
 
     def with_event(
         self, time: float, event_hash: int, values: Sequence[bytes], low: float, events_max: int
@@ -117,7 +117,7 @@ class History:
         if place < first:  # Older than all that may be kept.
             place = first = min(place, n)
         parts = [self._head(n - first + 1, self.n_facts)]
-        data = self._data
+        data = self.data
         for i, word in enumerate((_DOUBLE.pack(time), _HASH.pack(event_hash), *values)):
             start = (1 + i * n) * _WORD
             middle = start + place * _WORD
@@ -132,9 +132,9 @@ class History:
         n, at = self.n_facts, self._facts_at
         first = bisect_right(self.fact_times, low) if n and self.fact_times[0] <= low else 0
         if not first:
-            return self._data[at * _WORD :]
+            return self.data[at * _WORD :]
         starts = [at + i * n for i in range(3)]
-        return b"".join(self._data[(s + first) * _WORD : (s + n) * _WORD] for s in starts)
+        return b"".join(self.data[(s + first) * _WORD : (s + n) * _WORD] for s in starts)
 
     def with_fact(self, time: float, event_hash: int, revision: int, positive: bool) -> bytes:
         """Give the bytes with what a label says of an event; the newest revision stands.
@@ -146,15 +146,15 @@ class History:
         mark = 2 * revision + positive
         if place >= 0:
             if self.fact_marks[place] // 2 >= revision:
-                return self._data
+                return self.data
             spot = (at + 2 * n + place) * _WORD
-            return self._data[:spot] + _HASH.pack(mark) + self._data[spot + _WORD :]
+            return self.data[:spot] + _HASH.pack(mark) + self.data[spot + _WORD :]
         if not positive or n >= EVENTS_MAX:
-            return self._data
+            return self.data
         place = bisect_right(self.fact_times, time)
-        parts = [self._head(self.n_events, n + 1), self._data[_WORD : at * _WORD]]
+        parts = [self._head(self.n_events, n + 1), self.data[_WORD : at * _WORD]]
         for i, word in enumerate((_DOUBLE.pack(time), _HASH.pack(event_hash), _HASH.pack(mark))):
             start = (at + i * n) * _WORD
             middle = start + place * _WORD
-            parts += (self._data[start:middle], word, self._data[middle : start + n * _WORD])
+            parts += (self.data[start:middle], word, self.data[middle : start + n * _WORD])
         return b"".join(parts)

@@ -13,6 +13,8 @@ from models.types import FeatureValue
 
 Row: TypeAlias = list[FeatureValue | None]
 
+_COUNT, _SUM, _MEAN = Stat.COUNT, Stat.SUM, Stat.MEAN
+_ADDITIVE = frozenset({_COUNT, _SUM, _MEAN, Stat.RATIO})
 _OF_WINDOW: dict[Stat, Callable[[list[float], float, float], float | None]] = {
     # Of the window's values, their sum, and the event's own value.
     Stat.COUNT: lambda values, total, own: float(len(values)),
@@ -44,50 +46,73 @@ class WindowReader:
         self._column = column
         self._distinct = distinct
         self._counts_only = not OF_VALUES & set(spec.stats)
-        self._plain = set(spec.stats) <= {Stat.COUNT, Stat.MEAN}
+        self._windows, self._stats = spec.windows, spec.stats
+        self._column_at = 2 + column  # Times and ids come first.
+        self.is_additive = set(spec.stats) <= _ADDITIVE and spec.current
 
     def read(self, history: History, place: int, time: float, own: float, row: Row) -> None:
         """Append the features of the event that stands at `place`."""
-        spec, times = self._spec, history.times
-        end = place + 1 if spec.current else place
-        if self._plain:
-            self._read_plain(history, times, end, time, row)
-        else:
-            for window in spec.windows:
-                begin = min(bisect_right(times, time - window), end)
-                self._read_window(history, begin, end, own, row)
-        if spec.since_last:
-            row.append(time - times[place - 1] if place else None)
-        if spec.first_seen:
-            row.append(place == 0)
+        words, times = history.doubles, history.times
+        if self.is_additive:
+            self.read_next(words, history.n_events, place, 0, time, own, row)
+            return
+        end = place + 1 if self._spec.current else place
+        for window in self._windows:
+            begin = min(bisect_right(times, time - window), end)
+            self._read_window(history, begin, end, own, row)
+        self._read_last(words, place, 0, time, row)
 
-    def _read_plain(
-        self, history: History, times: memoryview[float], end: int, time: float, row: Row
+    def read_next(
+        self,
+        words: memoryview[float],
+        n: int,
+        place: int,
+        first: int,
+        time: float,
+        own: float,
+        row: Row,
     ) -> None:
-        # Counts and means are what everybody asks for: one pass over the longest window.
-        stats = self._spec.stats
-        values = times if self._counts_only else history.column(self._column)
-        total, summed_from = 0.0, end
-        for window in self._spec.windows:
-            begin = min(bisect_right(times, time - window, 0, end), end)
-            if not self._counts_only:
+        """Append the features of an event at `place`, if they are additive.
+
+        `words` are those of a history of `n` events, with the event or, if it is the next, without;
+        from `first` on they are kept. Sums begin with the event and go back in time, window by
+        window: so each event is added once, and always in this order.
+        """
+        values_at = 1 + self._column_at * n
+        total, summed_from, counts_only = own, place, self._counts_only
+        for window in self._windows:
+            begin = bisect_right(words, time - window, 1, place + 1) - 1
+            if not counts_only:
                 if begin > summed_from:  # Windows in no order.
-                    total, summed_from = 0.0, end
-                total += sum(values[begin:summed_from].tolist())
+                    total, summed_from = own, place
+                total += sum(words[values_at + begin : values_at + summed_from].tolist())
                 summed_from = begin
-            n = end - begin
-            for stat in stats:
-                if stat is Stat.COUNT:
-                    row.append(float(n))
+            count = place - begin + 1
+            for stat in self._stats:
+                if stat is _COUNT:
+                    row.append(float(count))
+                elif stat is _MEAN:
+                    row.append(total / count)
+                elif stat is _SUM:
+                    row.append(total)
                 else:
-                    row.append(total / n if n else None)
+                    row.append(own * count / total if total else None)
+        self._read_last(words, place, first, time, row)
+
+    def _read_last(
+        self, words: memoryview[float], place: int, first: int, time: float, row: Row
+    ) -> None:
+        if self._spec.since_last:
+            row.append(time - words[place] if first < place else None)
+        if self._spec.first_seen:
+            row.append(first >= place)
 
     def _read_window(self, history: History, begin: int, end: int, own: float, row: Row) -> None:
         values: list[float] = []
         total = 0.0
         if not self._counts_only:
             values = history.column(self._column)[begin:end].tolist()  # type: ignore[assignment]
-            total = sum(values)
+            total = math.fsum(values)
         for stat in self._spec.stats:
             if stat is Stat.DISTINCT:
                 row.append(float(len(set(history.hashes(self._distinct)[begin:end]))))
@@ -97,19 +122,35 @@ class WindowReader:
                 row.append(_OF_WINDOW[stat](values, total, own))
 
 
-def read_risk(spec: RiskSpec, history: History, time: float, row: Row) -> None:
-    """Append how many events a window of the past holds, and the share known as positive."""
-    times, facts, marks = history.times, history.fact_times, history.fact_marks
-    end = time - spec.delay
-    n_end, facts_end = bisect_right(times, end), bisect_right(facts, end)
-    for window in spec.windows:
-        n = n_end - bisect_right(times, end - window)
-        n_positive = 0
-        if facts_end:
-            begin = bisect_right(facts, end - window)
-            n_positive = sum(mark & 1 for mark in marks[begin:facts_end])
-        row.append(float(n))
-        row.append(n_positive / n if n else 0.0)
+class RiskReader:
+    """Reads the features of one `RiskSpec`: they look at the past alone, never at the event.
+
+    Parameters
+    ----------
+    n_columns
+        Columns of a history beside times and ids.
+    """
+
+    def __init__(self, spec: RiskSpec, n_columns: int) -> None:
+        self._spec = spec
+        self._n_columns = n_columns
+
+    def read(self, data: bytes, n: int, n_facts: int, time: float, row: Row) -> None:
+        """Append how many events windows of the past hold, and the share known as positive."""
+        words = memoryview(data).cast("d")
+        end = time - self._spec.delay
+        n_end = bisect_right(words, end, 1, n + 1)
+        facts_at = 1 + (2 + self._n_columns) * n
+        facts_end = bisect_right(words, end, facts_at, facts_at + n_facts) if n_facts else facts_at
+        for window in self._spec.windows:
+            count = n_end - bisect_right(words, end - window, 1, n_end)
+            n_positive = 0
+            if facts_end > facts_at:
+                begin = bisect_right(words, end - window, facts_at, facts_end) + 2 * n_facts
+                marks = memoryview(data).cast("Q")[begin : facts_end + 2 * n_facts]
+                n_positive = sum(mark & 1 for mark in marks)
+            row.append(float(count))
+            row.append(n_positive / count if count else 0.0)
 
 
 def no_row(names: Sequence[str]) -> Row:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.settings import Settings, load_settings
+from stream.topology import inputs
 from tests.waiting import eventually
 
 READY_S = 60.0
@@ -122,7 +123,8 @@ class Cluster:
             {lane: n for page in pages for lane, n in by_lane(page, gauge).items()}
             for gauge in ("lane_lag_records", "labels_waiting")
         )
-        n_lanes = 2 * self.settings.kafka.partitions + 1
+        settings = self.settings
+        n_lanes = sum(t.partitions(settings.kafka.partitions) for t in inputs(settings))
         return len(lags) == n_lanes and not any(lags.values()) and not any(waiting.values())
 
     def close(self) -> None:
