@@ -81,8 +81,9 @@ class DriftWatch:
         start = 0
         while start < len(errors):
             at, level = self._run_to_detection(errors, start)
-            self._errors.extend(errors[start : at + 1])
-            self._positions.extend(positions[start : at + 1])
+            is_all = start == 0 and at == len(errors) - 1
+            self._errors.extend(errors if is_all else errors[start : at + 1])
+            self._positions.extend(positions if is_all else positions[start : at + 1])
             if level is not None and len(self._errors) > 1:
                 signals.append(self._signal(level, event_times[at]))
             if level is DriftLevel.CONFIRMED:

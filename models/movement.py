@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from itertools import count
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from models.types import DriftSignal, Example, Features, FeatureValue, Movement
 
 _THIN = 4
-_N_THINNED = 512
+_N_HELD = 2048
 _N_RECENT = 128
 _N_SIDE_MIN = 8
 _N_TOLD = 5
@@ -34,44 +35,55 @@ class Moved(NamedTuple):
 
 
 class FeatureSample:
-    """The last examples, and every fourth before them: to tell what moved at a change point."""
+    """The last examples, and every fourth before them: to tell what moved at a change point.
+
+    Batches are held as they come, which costs nothing on the hot path; rows are chosen when a
+    signal asks for them, and when the state is saved.
+    """
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[int, Features]] = deque(maxlen=_N_RECENT)
-        self._thinned: deque[tuple[int, Features]] = deque()
+        self._batches: deque[tuple[int, Sequence[int], Sequence[Features | Example]]] = deque()
         self._n = 0
 
     def explain(
         self, signals: list[DriftSignal], positions: Sequence[int], examples: Sequence[Example]
     ) -> list[DriftSignal]:
         """Take a batch, and add to its signals which features moved since the change began."""
-        first = -self._n % _THIN
+        batches = self._batches
+        batches.append((self._n, positions, examples))
         self._n += len(examples)
-        for position, example in zip(positions[first::_THIN], examples[first::_THIN], strict=True):
-            self._thinned.append((position, example.features))
-        if signals:
-            rows = [(position, e.features) for position, e in zip(positions, examples, strict=True)]
-            recent = [*self._recent, *rows]
-            signals = [
-                msgspec.structs.replace(signal, moved=self._moved(signal, recent))
-                for signal in signals
-            ]
-        while len(self._thinned) > _N_THINNED:
-            self._thinned.popleft()
-        tail = zip(positions[-_N_RECENT:], examples[-_N_RECENT:], strict=True)
-        self._recent.extend([(position, example.features) for position, example in tail])
-        return signals
+        while batches[0][0] + len(batches[0][1]) <= self._n - _N_HELD - len(examples):
+            batches.popleft()
+        return [msgspec.structs.replace(signal, moved=self._moved(signal)) for signal in signals]
 
-    def _moved(
-        self, signal: DriftSignal, recent: Sequence[tuple[int, Features]]
-    ) -> tuple[Movement, ...]:
+    def _rows(self, end: int) -> list[tuple[int, int, Features]]:
+        # What is known once `end` examples were taken: index, position and features of each.
+        return [
+            (index, position, row.features if isinstance(row, Example) else row)
+            for first, positions, rows in self._batches
+            for index, position, row in zip(count(first), positions, rows, strict=False)
+            if end - _N_HELD <= index < end and (index >= end - _N_RECENT or index % _THIN == 0)
+        ]
+
+    def _moved(self, signal: DriftSignal) -> tuple[Movement, ...]:
         # As it was at the signal, which the rest of the batch is not to change.
-        until, since = signal.position, signal.since or 0
-        recent = [row for row in recent if row[0] <= until][-_N_RECENT:]
-        older = [row for row in self._thinned if row[0] <= until][-_N_THINNED:]
-        rows = [*(row for row in older if row[0] < recent[0][0]), *recent]
-        before = [features for position, features in rows if position < since]
-        return rank(before, [features for position, features in rows if position >= since])
+        indices = (
+            index
+            for first, positions, _ in self._batches
+            for index, position in enumerate(positions, first)
+            if position <= signal.position
+        )
+        rows = self._rows(max(indices) + 1)
+        since = signal.since or 0
+        before = [features for _, position, features in rows if position < since]
+        return rank(before, [features for _, position, features in rows if position >= since])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"n": self._n, "rows": self._rows(self._n)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._n = state["n"]
+        self._batches = deque((index, (at,), (row,)) for index, at, row in state["rows"])
 
 
 def rank(before: Sequence[Features], after: Sequence[Features]) -> tuple[Movement, ...]:

@@ -120,6 +120,6 @@ def everything(learner: Learner) -> tuple[object, ...]:
         learner._probes,
         list(watch._errors),
         [(window.river.width, window.river.total) for window in (watch._warning, watch._drift)],
-        [features for _, features in (*learner._sample._recent, *learner._sample._thinned)],
+        [features for _, _, features in learner._sample._rows(learner._sample._n)],
         learner._seen._origins,
     )

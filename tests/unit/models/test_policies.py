@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks.policies import recoveries
 from models import Example, Learner, Policy, PolicyStep, ResponseSettings, Task, build
 from models.contest import losses, paired
 from models.types import Score
@@ -189,6 +190,14 @@ def test_recall_brings_the_model_of_a_concept_that_recurs_back() -> None:
     assert len(recalled) == 1
     assert 2 * N_EACH < recalled[0].position < 2 * N_EACH + 120
     assert accuracy(learner, log[-200:]) > 0.95
+
+
+def test_recall_recovers_in_a_third_of_what_reset_needs() -> None:
+    """Two concepts in turn: the examples until it is as good as when the concept went."""
+    recall, reset = (
+        sum(recoveries(policy, "logistic", seed=1)) for policy in (Policy.RECALL, Policy.RESET)
+    )
+    assert recall <= reset / 3
 
 
 def test_rolling_has_learned_the_last_examples_only() -> None:
