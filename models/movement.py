@@ -8,17 +8,17 @@ chance alone would have moved them as far.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from models.types import DriftSignal, Example, Features, FeatureValue, Movement
+from models.types import DriftLevel, DriftSignal, Example, Features, FeatureValue, Movement
 
-_THIN = 4
+_THIN = 8
 _N_HELD = 2048
 _N_RECENT = 128
 _N_SIDE_MIN = 8
@@ -35,7 +35,7 @@ class Moved(NamedTuple):
 
 
 class FeatureSample:
-    """The last examples, and every fourth before them: to tell what moved at a change point.
+    """The last examples, and every eighth before them: to tell what moved at a change point.
 
     Batches are held as they come, which costs nothing on the hot path; rows are chosen when a
     signal asks for them, and when the state is saved.
@@ -54,26 +54,32 @@ class FeatureSample:
         self._n += len(examples)
         while batches[0][0] + len(batches[0][1]) <= self._n - _N_HELD - len(examples):
             batches.popleft()
-        return [msgspec.structs.replace(signal, moved=self._moved(signal)) for signal in signals]
+        return [
+            msgspec.structs.replace(signal, moved=self._moved(signal))
+            if signal.level is DriftLevel.CONFIRMED
+            else signal
+            for signal in signals
+        ]
 
     def _rows(self, end: int) -> list[tuple[int, int, Features]]:
         # What is known once `end` examples were taken: index, position and features of each.
-        return [
-            (index, position, row.features if isinstance(row, Example) else row)
-            for first, positions, rows in self._batches
-            for index, position, row in zip(count(first), positions, rows, strict=False)
-            if end - _N_HELD <= index < end and (index >= end - _N_RECENT or index % _THIN == 0)
-        ]
+        chosen = []
+        for first, positions, rows in self._batches:
+            n = len(positions)
+            oldest = max(end - _N_HELD - first, 0)
+            thinned_at = oldest + -(first + oldest) % _THIN
+            thinned = range(thinned_at, min(n, end - _N_RECENT - first), _THIN)
+            recent = range(max(end - _N_RECENT - first, 0), min(n, end - first))
+            for at in (*thinned, *recent):
+                row = rows[at]
+                features = row.features if isinstance(row, Example) else row
+                chosen.append((first + at, positions[at], features))
+        return chosen
 
     def _moved(self, signal: DriftSignal) -> tuple[Movement, ...]:
         # As it was at the signal, which the rest of the batch is not to change.
-        indices = (
-            index
-            for first, positions, _ in self._batches
-            for index, position in enumerate(positions, first)
-            if position <= signal.position
-        )
-        rows = self._rows(max(indices) + 1)
+        first, positions, _ = next(b for b in reversed(self._batches) if b[1][0] <= signal.position)
+        rows = self._rows(first + bisect_right(positions, signal.position))
         since = signal.since or 0
         before = [features for _, position, features in rows if position < since]
         return rank(before, [features for _, position, features in rows if position >= since])
@@ -110,15 +116,13 @@ def rank(before: Sequence[Features], after: Sequence[Features]) -> tuple[Movemen
 
 def compare(feature: str, old: Sequence[FeatureValue], new: Sequence[FeatureValue]) -> Moved:
     """Compare a feature's values before and after."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in old):
-        numbers = [float(value) for value in new if isinstance(value, int | float)]
-        if len(numbers) == len(new):
-            return _compare_numbers(feature, [float(value) for value in old], numbers)
+    if {*map(type, old), *map(type, new)} <= {int, float}:
+        return _compare_numbers(feature, old, new)  # type: ignore[arg-type]
     return _compare_categories(feature, Counter(map(str, old)), Counter(map(str, new)))
 
 
 def _compare_numbers(feature: str, old: Sequence[float], new: Sequence[float]) -> Moved:
-    a, b = np.sort(np.asarray(old)), np.sort(np.asarray(new))
+    a, b = np.sort(np.array(old, np.float64)), np.sort(np.array(new, np.float64))
     places = np.concatenate((a, b))
     shares_a = np.searchsorted(a, places, side="right") / len(a)
     shares_b = np.searchsorted(b, places, side="right") / len(b)
