@@ -59,8 +59,9 @@ class DriftWatch:
         name, options = self.settings.detector, self.settings.options
         self._warning = Detector(name, self.settings.warning_every, options, warns=True)
         self._drift = Detector(name, self.settings.confirmed_every, options)
-        self._errors: deque[float] = deque(maxlen=_N_RECENT)
-        self._positions: deque[int] = deque(maxlen=_N_RECENT)
+        # By the batch, as they come: they are looked at when a detector trips.
+        self._recent: deque[tuple[Sequence[float], Sequence[int]]] = deque()
+        self._n_recent = 0
 
     def observe(self, error: float, position: int, event_time: float) -> DriftSignal | None:
         """Absorb one error; at most one signal, and a confirmation outranks a warning."""
@@ -81,9 +82,8 @@ class DriftWatch:
         start = 0
         while start < len(errors):
             at, level = self._run_to_detection(errors, start)
-            self._errors.extend(errors[start : at + 1])
-            self._positions.extend(positions[start : at + 1])
-            if level is not None and len(self._errors) > 1:
+            self._hold(errors, positions, start, at + 1)
+            if level is not None and self._n_recent > 1:
                 signals.append(self._signal(level, event_times[at]))
             if level is DriftLevel.CONFIRMED:
                 self._drift.reset()
@@ -107,8 +107,32 @@ class DriftWatch:
                 return at, DriftLevel.WARNING
         return at, None
 
+    def _hold(
+        self, errors: Sequence[float], positions: Sequence[int], start: int, end: int
+    ) -> None:
+        if end - start < len(errors):
+            errors, positions = errors[start:end], positions[start:end]
+        self._recent.append((errors, positions))
+        self._n_recent += len(errors)
+        while self._n_recent - len(self._recent[0][0]) >= _N_RECENT:
+            self._n_recent -= len(self._recent.popleft()[0])
+
+    def recent(self) -> tuple[list[float], list[int]]:
+        """Give the errors that a change is looked for in, with their positions."""
+        errors = [error for batch, _ in self._recent for error in batch]
+        positions = [position for _, batch in self._recent for position in batch]
+        return errors[-_N_RECENT:], positions[-_N_RECENT:]
+
+    def __getstate__(self) -> dict[str, Any]:
+        errors, positions = self.recent()
+        return self.__dict__ | {
+            "_recent": deque([(errors, positions)]),
+            "_n_recent": len(errors),
+        }
+
     def _signal(self, level: DriftLevel, event_time: float) -> DriftSignal:
-        change = likeliest_change(self._errors)
+        errors, positions = self.recent()
+        change = likeliest_change(errors)
         signal = DriftSignal(
             kind=DriftKind.CONCEPT,
             what=self.what,
@@ -116,11 +140,11 @@ class DriftWatch:
             direction=Direction.WORSENED if change.after > change.before else Direction.IMPROVED,
             before=change.before,
             after=change.after,
-            position=self._positions[-1],
+            position=positions[-1],
             event_time=event_time,
-            since=self._positions[change.at],
+            since=positions[change.at],
         )
         if level is DriftLevel.CONFIRMED:
-            self._errors.clear()
-            self._positions.clear()
+            self._recent.clear()
+            self._n_recent = 0
         return signal

@@ -8,17 +8,18 @@ chance alone would have moved them as far.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from models.types import DriftSignal, Example, Features, FeatureValue, Movement
+from models.types import DriftLevel, DriftSignal, Example, Features, FeatureValue, Movement
 
-_THIN = 4
-_N_THINNED = 512
+_THIN = 8
+_N_HELD = 2048
 _N_RECENT = 128
 _N_SIDE_MIN = 8
 _N_TOLD = 5
@@ -34,44 +35,61 @@ class Moved(NamedTuple):
 
 
 class FeatureSample:
-    """The last examples, and every fourth before them: to tell what moved at a change point."""
+    """The last examples, and every eighth before them: to tell what moved at a change point.
+
+    Batches are held as they come, which costs nothing on the hot path; rows are chosen when a
+    signal asks for them, and when the state is saved.
+    """
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[int, Features]] = deque(maxlen=_N_RECENT)
-        self._thinned: deque[tuple[int, Features]] = deque()
+        self._batches: deque[tuple[int, Sequence[int], Sequence[Features | Example]]] = deque()
         self._n = 0
 
     def explain(
         self, signals: list[DriftSignal], positions: Sequence[int], examples: Sequence[Example]
     ) -> list[DriftSignal]:
         """Take a batch, and add to its signals which features moved since the change began."""
-        first = -self._n % _THIN
+        batches = self._batches
+        batches.append((self._n, positions, examples))
         self._n += len(examples)
-        for position, example in zip(positions[first::_THIN], examples[first::_THIN], strict=True):
-            self._thinned.append((position, example.features))
-        if signals:
-            rows = [(position, e.features) for position, e in zip(positions, examples, strict=True)]
-            recent = [*self._recent, *rows]
-            signals = [
-                msgspec.structs.replace(signal, moved=self._moved(signal, recent))
-                for signal in signals
-            ]
-        while len(self._thinned) > _N_THINNED:
-            self._thinned.popleft()
-        tail = zip(positions[-_N_RECENT:], examples[-_N_RECENT:], strict=True)
-        self._recent.extend([(position, example.features) for position, example in tail])
-        return signals
+        while batches[0][0] + len(batches[0][1]) <= self._n - _N_HELD - len(examples):
+            batches.popleft()
+        return [
+            msgspec.structs.replace(signal, moved=self._moved(signal))
+            if signal.level is DriftLevel.CONFIRMED
+            else signal
+            for signal in signals
+        ]
 
-    def _moved(
-        self, signal: DriftSignal, recent: Sequence[tuple[int, Features]]
-    ) -> tuple[Movement, ...]:
+    def _rows(self, end: int) -> list[tuple[int, int, Features]]:
+        # What is known once `end` examples were taken: index, position and features of each.
+        chosen = []
+        for first, positions, rows in self._batches:
+            n = len(positions)
+            oldest = max(end - _N_HELD - first, 0)
+            thinned_at = oldest + -(first + oldest) % _THIN
+            thinned = range(thinned_at, min(n, end - _N_RECENT - first), _THIN)
+            recent = range(max(end - _N_RECENT - first, 0), min(n, end - first))
+            for at in (*thinned, *recent):
+                row = rows[at]
+                features = row.features if isinstance(row, Example) else row
+                chosen.append((first + at, positions[at], features))
+        return chosen
+
+    def _moved(self, signal: DriftSignal) -> tuple[Movement, ...]:
         # As it was at the signal, which the rest of the batch is not to change.
-        until, since = signal.position, signal.since or 0
-        recent = [row for row in recent if row[0] <= until][-_N_RECENT:]
-        older = [row for row in self._thinned if row[0] <= until][-_N_THINNED:]
-        rows = [*(row for row in older if row[0] < recent[0][0]), *recent]
-        before = [features for position, features in rows if position < since]
-        return rank(before, [features for position, features in rows if position >= since])
+        first, positions, _ = next(b for b in reversed(self._batches) if b[1][0] <= signal.position)
+        rows = self._rows(first + bisect_right(positions, signal.position))
+        since = signal.since or 0
+        before = [features for _, position, features in rows if position < since]
+        return rank(before, [features for _, position, features in rows if position >= since])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"n": self._n, "rows": self._rows(self._n)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._n = state["n"]
+        self._batches = deque((index, (at,), (row,)) for index, at, row in state["rows"])
 
 
 def rank(before: Sequence[Features], after: Sequence[Features]) -> tuple[Movement, ...]:
@@ -98,15 +116,13 @@ def rank(before: Sequence[Features], after: Sequence[Features]) -> tuple[Movemen
 
 def compare(feature: str, old: Sequence[FeatureValue], new: Sequence[FeatureValue]) -> Moved:
     """Compare a feature's values before and after."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in old):
-        numbers = [float(value) for value in new if isinstance(value, int | float)]
-        if len(numbers) == len(new):
-            return _compare_numbers(feature, [float(value) for value in old], numbers)
+    if {*map(type, old), *map(type, new)} <= {int, float}:
+        return _compare_numbers(feature, old, new)  # type: ignore[arg-type]
     return _compare_categories(feature, Counter(map(str, old)), Counter(map(str, new)))
 
 
 def _compare_numbers(feature: str, old: Sequence[float], new: Sequence[float]) -> Moved:
-    a, b = np.sort(np.asarray(old)), np.sort(np.asarray(new))
+    a, b = np.sort(np.array(old, np.float64)), np.sort(np.array(new, np.float64))
     places = np.concatenate((a, b))
     shares_a = np.searchsorted(a, places, side="right") / len(a)
     shares_b = np.searchsorted(b, places, side="right") / len(b)

@@ -1,14 +1,16 @@
 """What is done about drift: policies that act on the learner, as a part of the fold.
 
-alert      nothing: people decide
-retrain    a background learner starts at the warning and learns alongside; after the
-           confirmation both are compared on the same labels, and the better one goes on
-reset      at the confirmation the model starts over
-recall     at the confirmation models of the past are tried on the examples since the change;
-           the best comes back if it beats the present one (concepts that recur)
-schedule   a background learner starts every `every_n` examples and is compared in the same way
-rolling    the model is always one that has learned the last `window_n` examples at most, and
-           half as many at least
+    alert      nothing: people decide
+    retrain    a background learner starts at the warning and learns alongside; after the
+               confirmation both are compared on the same labels, and the better one goes on
+    reset      at the confirmation the model starts over, with the examples since the change
+    recall     at the confirmation models of the past are tried on the examples since the change;
+               the best comes back if it beats the present one (concepts that recur)
+    schedule   a background learner starts every `every_n` examples and is compared in the same way
+    rolling    the model is always one that has learned the last `window_n` examples at most, and
+               half as many at least
+
+All but the last exchange a model on probation: the old one may come back.
 """
 
 from __future__ import annotations
@@ -22,18 +24,88 @@ from models.types import DriftLevel, DriftSignal, Example
 
 _SURE_OF_BEST = 2.33
 """Standard errors: one-sided 99 %, since there are several rivals."""
+_PROBATION = 10
 _N_RECENT = 256
 _N_RECENT_MIN = 16
 
 
-class Reset(Response):
-    """Start over at the confirmation."""
+class Exchanging(Response):
+    """A policy that exchanges models, each time on probation.
+
+    Who won over two hundred labels need not win over the next thousand. So the old model learns
+    alongside for `_PROBATION` comparisons' time; at the end of each, it comes back unless the new
+    one lost less since it came, by `_return_above` standard errors of the difference.
+    """
+
+    _return_above = -1.0
+    _return_after = 1
+
+    def __init__(self, settings: ResponseSettings) -> None:
+        super().__init__(settings)
+        self._old: Host | None = None
+        self._cause: DriftSignal | None = None
+        self._gains: list[float] = []
+
+    def _exchange(self, host: Host, new: Host, cause: DriftSignal | None) -> None:
+        self._old, self._cause, self._gains = host.sibling(), cause, []
+        self._old.adopt(host)
+        host.adopt(new)
+
+    def _room(self) -> int:
+        return N_NOTHING_DUE if self._old is None else 1
+
+    def _advance(self, host: Host, examples: list[Example], offsets: list[int]) -> None:
+        if self._old is None:
+            self._learn(host, examples, offsets)
+            return
+        mine, others = losses(host, examples), losses(self._old, examples)
+        self._gains += [a - b for a, b in zip(mine, others, strict=True)]
+        self._learn(host, examples, offsets)
+        self._old.learn(examples, offsets)
+
+    def _learn(self, host: Host, examples: list[Example], offsets: list[int]) -> None:
+        host.learn(examples, offsets)
+
+    def _due(self, host: Host, example: Example, offset: int) -> None:
+        n, every = len(self._gains), self.settings.bakeoff_n
+        if self._old is None or n < self._return_after * every or n % every:
+            return
+        gain, sureness = paired(self._gains)
+        if sureness > self._return_above:
+            host.adopt(self._old)
+            detail = (
+                f"the new model's mean loss was lower by {-gain:.4f} over the {n:,} labels since"
+            )
+            self._step("returned", detail, offset, example.event_time, self._cause)
+        if sureness > self._return_above or n >= _PROBATION * every:
+            self._old = None
+
+
+class Reset(Exchanging):
+    """Start over at the confirmation, with the examples since the change began.
+
+    What starts over is worse at first: the old model comes back only if it is better beyond doubt.
+    """
+
+    _return_above = 1.64
+    _return_after = 2
+
+    def __init__(self, settings: ResponseSettings) -> None:
+        super().__init__(settings)
+        self._recent: deque[tuple[int, Example]] = deque(maxlen=_N_RECENT)
+
+    def _learn(self, host: Host, examples: list[Example], offsets: list[int]) -> None:
+        host.learn(examples, offsets)
+        self._recent.extend(zip(offsets, examples, strict=True))
 
     def _answer(self, host: Host, signal: DriftSignal) -> str:
         if signal.level is not DriftLevel.CONFIRMED:
             return "none"
-        host.adopt(host.sibling())
-        detail = "the model starts over"
+        since = [row for row in self._recent if row[0] >= (signal.since or 0)]
+        new = host.sibling()
+        new.learn([example for _, example in since], [offset for offset, _ in since])
+        self._exchange(host, new, signal)
+        detail = f"the model starts over, with the last {len(since):,} examples"
         self._step("reset", detail, signal.position, signal.event_time, signal)
         return f"reset: {detail}"
 
@@ -68,7 +140,7 @@ class Rolling(Response):
         return "none"
 
 
-class Retrain(Response):
+class Retrain(Exchanging):
     """A background learner from the warning on; a comparison from the confirmation on."""
 
     def __init__(self, settings: ResponseSettings) -> None:
@@ -76,22 +148,24 @@ class Retrain(Response):
         self._contest: Contest | None = None
 
     def _room(self) -> int:
-        return N_NOTHING_DUE if self._contest is None else self._contest.room
+        room = super()._room()
+        return room if self._contest is None else min(room, self._contest.room)
 
-    def _advance(self, host: Host, examples: list[Example], offsets: list[int]) -> None:
+    def _learn(self, host: Host, examples: list[Example], offsets: list[int]) -> None:
         if self._contest is None:
             host.learn(examples, offsets)
         else:
             self._contest.learn(host, examples, offsets)
 
     def _due(self, host: Host, example: Example, offset: int) -> None:
+        super()._due(host, example, offset)
         contest = self._contest
         if contest is None:
             return
         if contest.is_over:
             better, evidence = contest.verdict()
             if better:
-                host.adopt(contest.rival)
+                self._exchange(host, contest.rival, contest.cause)
             self._step(
                 "swapped" if better else "discarded",
                 f"the background learner's {evidence}",
@@ -138,7 +212,7 @@ class Scheduled(Retrain):
         return "none"
 
 
-class Recall(Response):
+class Recall(Exchanging):
     """Models of the past, kept at each confirmed change, tried at the next ones.
 
     What is kept is the model as it was before the estimated change began: at the confirmation it
@@ -159,13 +233,14 @@ class Recall(Response):
 
     def _room(self) -> int:
         # Copies are made half as often as comparisons end, and trials repeated twice as often.
-        return self._every_n - self.n % self._every_n
+        return min(super()._room(), self._every_n - self.n % self._every_n)
 
-    def _advance(self, host: Host, examples: list[Example], offsets: list[int]) -> None:
+    def _learn(self, host: Host, examples: list[Example], offsets: list[int]) -> None:
         host.learn(examples, offsets)
         self._recent.extend(zip(offsets, examples, strict=True))
 
     def _due(self, host: Host, example: Example, offset: int) -> None:
+        super()._due(host, example, offset)
         if self.n % self._every_n:
             return
         if self._trial is not None:
@@ -202,7 +277,7 @@ class Recall(Response):
         best = max(range(len(gains)), key=lambda i: gains[i][0], default=None)
         if best is None or gains[best][1] <= _SURE_OF_BEST:
             return ""
-        host.adopt(copy_of(self._past[best]))
+        self._exchange(host, copy_of(self._past[best]), signal)
         self._trial = None
         detail = (
             f"past model {best + 1} of {len(gains)} is back: mean loss lower by "

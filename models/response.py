@@ -41,7 +41,7 @@ class ResponseSettings(msgspec.Struct, frozen=True):
     two_sided: bool = False
     bakeoff_n: int = 200
     every_n: int = 10_000
-    window_n: int = 10_000
+    window_n: int = 30_000
     memory_n: int = 8
 
 

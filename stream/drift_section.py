@@ -53,7 +53,7 @@ class DriftSettings(Section):
         10_000, ge=100, description="schedule: a background learner starts every so many examples."
     )
     window_n: int = Field(
-        10_000,
+        30_000,
         ge=100,
         description="rolling: the model has learned the last examples, at most so many and at "
         "least half.",

@@ -118,8 +118,8 @@ def everything(learner: Learner) -> tuple[object, ...]:
         learner.metrics(),
         learner.fingerprint(),
         learner._probes,
-        list(watch._errors),
+        watch.recent()[0],
         [(window.river.width, window.river.total) for window in (watch._warning, watch._drift)],
-        [features for _, features in (*learner._sample._recent, *learner._sample._thinned)],
+        [features for _, _, features in learner._sample._rows(learner._sample._n)],
         learner._seen._origins,
     )
