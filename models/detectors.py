@@ -1,8 +1,8 @@
 """Change detectors under a false-alarm budget, and when a change began.
 
 River's detectors each have a knob of their own: a confidence, a threshold, a multiple of a standard
-deviation. None says how often it will cry wolf: ADWIN at its default delta does so less than once
-in ten million examples, and is slow for it. Here the knob is the budget, one false alarm in so many
+deviation. None says how often it will cry wolf: ADWIN at its default delta did not once in
+four million examples, and is slow for it. Here the knob is the budget, one false alarm in so many
 examples, and a table translates it. The table was measured: `python -m benchmarks.false_alarms`
 counts what each detector says on streams of errors that never change, at several error rates, and
 takes the worst of them. Only a rising error is an alarm. DDM and HDDM have no line: how often
