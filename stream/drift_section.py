@@ -16,7 +16,7 @@ class DriftSettings(Section):
 
     detector: str = Field(
         "adwin",
-        description="adwin, hddm-a, page-hinkley, or module:Class of River or your own, "
+        description="adwin, page-hinkley, or module:Class of River or your own, "
         "which knows no budget.",
     )
     options: dict[str, Any] = Field({}, description="Arguments of such a class.")

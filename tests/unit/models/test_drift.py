@@ -111,7 +111,7 @@ def test_a_rising_error_worsens_and_a_falling_one_improves() -> None:
         assert DriftLevel.CONFIRMED in {signal.level for signal in signals}
 
 
-@pytest.mark.parametrize("detector", ["adwin", "hddm-a", "page-hinkley"])
+@pytest.mark.parametrize("detector", ["adwin", "page-hinkley"])
 def test_a_steady_error_is_called_drift_no_oftener_than_the_budget(detector: str) -> None:
     """Forty quiet streams hold the rate of false confirmations to twice the budget."""
     budget = DriftSettings(detector=detector, warning_every=1_000, confirmed_every=5_000)
@@ -126,9 +126,7 @@ def test_a_steady_error_is_called_drift_no_oftener_than_the_budget(detector: str
     assert n_alarms <= 2 * 100_000 / budget.confirmed_every
 
 
-@pytest.mark.parametrize(
-    "detector", ["adwin", "hddm-a", "page-hinkley", "river.drift.binary:HDDMW"]
-)
+@pytest.mark.parametrize("detector", ["adwin", "page-hinkley", "river.drift.binary:HDDMW"])
 def test_every_detector_confirms_what_is_plain(detector: str) -> None:
     """A river class by its path works as the named ones do."""
     watch = DriftWatch(DriftSettings(detector=detector))
