@@ -19,14 +19,9 @@ local prefix, lane, policy, items = ARGV[2], ARGV[3], ARGV[4], unpack_items(ARGV
 local stride = tonumber(ARGV[6])
 local generations = redis.call('SMEMBERS', KEYS[2])
 local owns = redis.call('SMEMBERS', KEYS[3])
-local batch = false
-local function in_batch(offset)
-  if not batch then
-    batch = {}
-    for i = 2, #items, stride do batch[string.sub(items[i], 9)] = true end
-  end
-  return batch[offset]
-end
+-- Offsets of this batch, which is published in its order. Only what stands before a label in it can
+-- be revised by it: a claim that was given up, and came late, may have let a later one go first.
+local before_it = {}
 
 -- Whether what this entry made is in the examples log, and can't be asked for again.
 local function settled(from, offset)
@@ -53,7 +48,7 @@ local function decide(key, id, offset, truth, how)
     elseif not settled(from, at) then
       kept[#kept + 1] = from .. '@' .. at .. ':' .. verdict
       local revised = verdict ~= 'D' and verdict ~= 'R'
-      blocked = blocked or revised and not (from == lane and in_batch(at))
+      blocked = blocked or revised and not (from == lane and before_it[at])
     end
   end
   local verdict = false
@@ -107,6 +102,7 @@ for i = 1, #items, stride do
   local record, verdict = claim(items[i], offset, items[i + 2], least, own)
   found[#found + 1] = record
   found[#found + 1] = verdict
+  before_it[offset] = true
 end
 return {found, redis.call('HGETALL', KEYS[4])}
 """

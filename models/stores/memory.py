@@ -191,8 +191,11 @@ class MemoryStore(MemoryShelf):
     ) -> Claims:
         """Claim events for labels of one lane, in order."""
         self._check(lease)
-        batch = {new.offset for new in claims}
-        found = [self._claim(lease.lane, new, batch, corrections) for new in claims]
+        found = []
+        before: set[int] = set()
+        for new in claims:
+            found.append(self._claim(lease.lane, new, before, corrections))
+            before.add(new.offset)
         marks = [mark for lane, mark in self._watermarks.items() if not lane.startswith("label.")]
         return Claims(found, min(marks, default=None))
 
@@ -202,7 +205,7 @@ class MemoryStore(MemoryShelf):
                 return generation, rows[event_id]
         return 0, None
 
-    def _claim(self, lane: str, new: NewClaim, batch: set[int], corrections: bool) -> Claimed:
+    def _claim(self, lane: str, new: NewClaim, before: set[int], corrections: bool) -> Claimed:
         if self._settled(lane, new.offset):
             return Claimed(None, Verdict.DUPLICATE)  # It was given up, and comes late.
         generation, record = self._find(new.event_id)
@@ -223,9 +226,9 @@ class MemoryStore(MemoryShelf):
             place[new.event_id] = Claim(1, new.truth, {(lane, new.offset): (how, 1)})
             return Claimed(record, how, 1)
         mine = lane, new.offset
-        verdict, revision = claim.revise(mine, new, how, batch, corrections, self._settled)
-        before = (claim.truth or "") if verdict is Verdict.REFUSED else ""
-        return Claimed(record, verdict, revision, before)
+        verdict, revision = claim.revise(mine, new, how, before, corrections, self._settled)
+        stands = (claim.truth or "") if verdict is Verdict.REFUSED else ""
+        return Claimed(record, verdict, revision, stands)
 
     def _settled(self, lane: str, offset: int) -> bool:
         state = self._states.get(lane, {})

@@ -27,11 +27,14 @@ class Claim:
         mine: tuple[str, int],
         new: NewClaim,
         how: Verdict,
-        batch: set[int],
+        before: set[int],
         corrections: bool,
         settled: Callable[[str, int], bool],
     ) -> tuple[Verdict, int]:
-        """Give the verdict on one more label, and its revision; the same again if asked again."""
+        """Give the verdict on one more label, and its revision; the same again if asked again.
+
+        `before` are offsets of the same lane that are published together with it, and before it.
+        """
         if mine in self.entries:
             return self.entries[mine]
         kept = {entry: v for entry, v in self.entries.items() if not settled(*entry)}
@@ -40,7 +43,7 @@ class Claim:
         elif self.truth is not None and not corrections:
             verdict = (Verdict.REFUSED, 0)
         elif any(
-            made in _REVISIONS and not (whose == mine[0] and offset in batch)
+            made in _REVISIONS and not (whose == mine[0] and offset in before)
             for (whose, offset), (made, _) in kept.items()
         ):
             return Verdict.BLOCKED, 0

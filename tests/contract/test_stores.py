@@ -243,6 +243,22 @@ def test_corrections_within_a_batch_do_not_wait(run: Any) -> None:
     run(body)
 
 
+def test_a_label_does_not_correct_one_that_is_published_after_it(run: Any) -> None:
+    """The later one may have been first: its claim was given up, came late, and met the event."""
+
+    async def body(store: Store) -> None:
+        await store.put_pending(await store.acquire("score.0"), [pending("a", 1.0, b"r")])
+        lane = await store.acquire("label.0")
+        earlier, later = label("a", 8, "False"), label("a", 11, "True")
+        assert (await one(store, lane, later)).revision == 1
+        found = (await store.claim(lane, [earlier, later])).found
+        assert [claimed.verdict for claimed in found] == [Verdict.BLOCKED, Verdict.JOINED]
+        await store.commit(lane, 12, {"8": b"waits"})
+        assert (await one(store, lane, earlier)).revision == 2
+
+    run(body)
+
+
 def test_corrections_can_be_refused(run: Any) -> None:
     """The first label stands, and is told."""
 
