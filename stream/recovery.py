@@ -114,8 +114,8 @@ class Recovery:
         self._path = event_topics(settings)
         if len(self._path) > 1 and settings.join.negative_after:
             raise RecoveryImpossible(
-                "join.negative_after can't be recovered with features of further entities: what was "
-                "silent stands in the order of the re-keyed log. Set it to 0 to recover"
+                "join.negative_after can't be recovered with features of further entities: what "
+                "was silent stands in the order of the re-keyed log. Set it to 0 to recover"
             )
         self._learner = learner
         self._reading = reading
