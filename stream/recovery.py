@@ -66,9 +66,7 @@ STORE_BATCH = 2_000
 NO_DECISION = "events without a decision that is still kept, or whose ids had come before"
 UNREADABLE_LABELS = "labels without an outcome that this configuration can't decode"
 COMMANDS_TO_GIVE_AGAIN = "commands of an earlier release, which have to be given again"
-WITHOUT_FEATURES = (
-    "events that wait for labels without the features of their entities' pasts, which begin anew"
-)
+WITHOUT_FEATURES = "events that wait for labels without features of their entities' pasts"
 NEVER_TAKEN = "events and labels that were removed before a worker took them"
 
 
@@ -116,9 +114,8 @@ class Recovery:
         self._path = event_topics(settings)
         if len(self._path) > 1 and settings.join.negative_after:
             raise RecoveryImpossible(
-                "join.negative_after can't be recovered together with features of further "
-                "entities: which events were silent stands in the order of the re-keyed log. Set "
-                "it to 0 to recover"
+                "join.negative_after can't be recovered with features of further entities: what "
+                "was silent stands in the order of the re-keyed log. Set it to 0 to recover"
             )
         self._learner = learner
         self._reading = reading
