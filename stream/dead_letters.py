@@ -34,6 +34,7 @@ HINTS = {
     "correction_refused": 'If labels are corrected on purpose, set label.corrections to "learn".',
     "expired": "It came later than join.ttl after its event. The event may be forgotten by now.",
     "unknown_event": "If its event was a dead letter too, replay that first, then this one.",
+    "other_features": "[features] changed while it was between two stages: publish it again.",
 }
 """What to do, by reason."""
 

@@ -31,16 +31,17 @@ def run(crash_at: int | None) -> tuple[int, bool]:
         world.log.append(topic.name, 0, None, json.dumps(body).encode())
 
     def drain() -> bool:
-        return all(catch_up(world, (lane, 0), steps, crash_at) for lane in LANES_IN_TURN)
+        lanes = [(topic, 0) for topic in LANES_IN_TURN if (topic, 0) in world.owner]
+        return all(catch_up(world, lane, steps, crash_at) for lane in lanes)
 
-    append(topics.EVENTS, id="last0", t=100.0, x=0.0, y=0.0)
+    append(topics.EVENTS, id="last0", t=100.0, c=0, x=0.0, y=0.0)
     append(topics.LABELS, id="late", t=110.0, label=True)
-    append(topics.EVENTS, id="last1", t=160.0, x=0.0, y=0.0)
+    append(topics.EVENTS, id="last1", t=160.0, c=0, x=0.0, y=0.0)
     while not refused_at and drain():
         world.clock.advance(2.0)
         refused_at = next(steps) if refused(world) else 0
     was_refused = refused(world)
-    append(topics.EVENTS, id="late", t=105.0, x=0.0, y=0.0)
+    append(topics.EVENTS, id="late", t=105.0, c=0, x=0.0, y=0.0)
     for _ in range(SETTLE_ROUNDS):
         drain()
         world.clock.advance(2.0)
