@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
 from stream import topics
+from stream.metadata import keep_updating
 from stream.ports import Message
 
 OUTPUTS = (
@@ -103,9 +104,11 @@ class KafkaOutbox:
             self._n_partitions[topic.name] = len(partitions)
 
     def _new_producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **self._config, acks="all", linger_ms=0, max_batch_size=BATCH_BYTES_MAX
         )
+        keep_updating(producer.client)
+        return producer
 
     async def stop(self) -> None:
         """Disconnect, once what was handed over is sent."""
