@@ -28,7 +28,11 @@ def test_the_update_after_one_that_failed_succeeds(kafka: str, failure: Callable
     async def body() -> list[bool]:
         client = AIOKafkaClient(bootstrap_servers=kafka)
         updates = iter([failure, client._metadata_update])
-        client._metadata_update = lambda *args: next(updates)(*args)
+
+        async def update(*args: Any) -> bool:
+            return bool(await next(updates)(*args))
+
+        client._metadata_update = update
         keep_updating(client, deadline_s=0.5)
         await client.bootstrap()
         try:
