@@ -45,7 +45,7 @@ def pendings(n_features: int, first: int, n: int, rng: random.Random) -> list[Ne
         values = [rng.random() * 100.0 for _ in range(n_features)]
         pending = Pending(
             fields, values, rng.random(), 0.5, "v1-1250000", 1_250_000, f"card-{offset % 50_000}",
-            3, False, event_time, offset,
+            3, False, event_time=event_time, offset=offset,
         )  # fmt: skip
         made.append(NewPending(f"tx-{offset:010d}", event_time, encode_pending(pending)))
     return made
