@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 from models.errors import InvalidPipeline
 from models.gate import Evidence, Segments
 from models.learner import Learner
 from models.lineage import Lineage
-from models.types import Example, Score, Task, Truth
+from models.types import Choice, Example, Score, Task, Truth
 
 LOG_LOSS_MAX = 5.0
 """Beyond this a log loss counts no more: a bet needs bounds, and 1 in 150 is sure enough."""
 
 
-class Loss(StrEnum):
+class Loss(Choice):
     """What a wrong prediction costs, in [0, 1]."""
 
     BRIER = "brier"

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
 
-from models.types import Direction, DriftSignal, Example, Features, PolicyStep, Score, Task
+from models.types import Choice, Direction, DriftSignal, Example, Features, PolicyStep, Score, Task
 
 N_NOTHING_DUE = 1 << 30
 
 
-class Policy(StrEnum):
+class Policy(Choice):
     """How the learner responds to drift; see `models.policies`."""
 
     ALERT = "alert"

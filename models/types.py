@@ -20,17 +20,23 @@ Score: TypeAlias = float | Mapping[str, float]
 """P(positive), anomaly score or predicted value; for multiclass, a probability per class."""
 
 
-class Task(StrEnum):
+class Choice(StrEnum):
+    """An enumeration that may be part of a state: it is pickled by value.
+
+    Python 3.11.0 to 3.11.3 would write `getattr` into the pickle, which no state may name.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[type[Choice], tuple[str]]:
+        return type(self), (self.value,)
+
+
+class Task(Choice):
     """What the model predicts."""
 
     BINARY = "binary"
     MULTICLASS = "multiclass"
     REGRESSION = "regression"
     ANOMALY = "anomaly"
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[type[Task], tuple[str]]:
-        # By value: Python 3.11.0 to 3.11.3 write getattr into the pickle, which no state may name.
-        return Task, (self.value,)
 
 
 class Example(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +67,7 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     schema: int = 1
 
 
-class DriftKind(StrEnum):
+class DriftKind(Choice):
     """What drifted: the error, the predictions or the data."""
 
     CONCEPT = "concept"
@@ -69,14 +75,14 @@ class DriftKind(StrEnum):
     DATA = "data"
 
 
-class DriftLevel(StrEnum):
+class DriftLevel(Choice):
     """How sure the watch is: a jumpy detector warns, a strict one confirms."""
 
     WARNING = "warning"
     CONFIRMED = "confirmed"
 
 
-class Direction(StrEnum):
+class Direction(Choice):
     """Whether the error rose or fell, which detectors do not say; without labels: moved."""
 
     WORSENED = "worsened"
