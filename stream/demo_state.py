@@ -21,7 +21,7 @@ import numpy as np
 
 from models.learner import Learner
 from models.ranking import average_precision, groups_of, roc_auc
-from models.types import DriftSignal, Example
+from models.types import DriftKind, DriftSignal, Example
 from stream import topics
 from stream.demo_feed import Feed, Progress
 from stream.messages import decode_dead_letter, decode_decision, decode_example
@@ -182,7 +182,10 @@ class DemoState:
             case topics.EXAMPLES.name:
                 self._absorb_examples(records)
             case topics.DRIFT.name:
-                self.drifts += [self._drift(_decode_drift(value)) for _, _, value in records]
+                signals = [_decode_drift(value) for _, _, value in records]
+                # A day takes a second here: that its hours differ is no news of the features.
+                errors = [signal for signal in signals if signal.kind is DriftKind.CONCEPT]
+                self.drifts += map(self._drift, errors)
             case topics.VERSIONS.name:
                 for _, _, value in records:
                     note = msgspec.json.decode(value, type=_VersionNote)
