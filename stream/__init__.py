@@ -51,7 +51,7 @@ The worker:
     learners    the learner that the configuration describes; loads exported versions
     kafka_logs  commands and past examples, read beside the lanes
     outbox      the one way out to Kafka, a batch at a time
-    metadata    where partitions and coordinators are, whatever fails while it is asked for
+    hardening   what Kafka clients do not survive by themselves
     outages     waiting until a server that is away comes back
     ports       what handlers and lanes need, as Protocols
     metrics     Prometheus

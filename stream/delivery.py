@@ -27,7 +27,7 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from stream.metadata import keep_updating
+from stream.hardening import harden
 
 FETCH_WAIT_MS = 50
 """How long the broker may wait for news; below it the embedded one burns a core."""
@@ -104,7 +104,7 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # Faust hard-codes 1500 ms. A broker is asked by one fetch at a time, so partitions that
         # have no news would keep the rest waiting for that long.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        keep_updating(consumer._client)
+        harden(consumer._client)
         return consumer
 
     def hold(self, tp: TP, held: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream.metadata import keep_updating
+from stream.hardening import harden
 from stream.ports import Record
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class KafkaLogs:
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=FETCH_WAIT_MS,
             )
-            keep_updating(consumer._client)
+            harden(consumer._client)
             try:
                 await consumer.start()
             except BaseException:

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
 from stream import topics
-from stream.metadata import keep_updating
+from stream.hardening import harden
 from stream.ports import Message
 
 OUTPUTS = (
@@ -107,7 +107,7 @@ class KafkaOutbox:
         producer = AIOKafkaProducer(
             **self._config, acks="all", linger_ms=0, max_batch_size=BATCH_BYTES_MAX
         )
-        keep_updating(producer.client)
+        harden(producer.client)
         return producer
 
     async def stop(self) -> None:

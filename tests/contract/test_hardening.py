@@ -1,4 +1,4 @@
-"""A Kafka client's metadata task on a real broker, when an update fails as no update should."""
+"""A Kafka client on a real broker, when something fails as nothing of Kafka does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import KafkaConnectionError
 
-from stream.metadata import keep_updating
+from stream.hardening import harden
 
 
 async def breaks(cluster: Any, topics: Any) -> bool:
@@ -33,7 +34,7 @@ def test_the_update_after_one_that_failed_succeeds(kafka: str, failure: Callable
             return bool(await next(updates)(*args))
 
         client._metadata_update = update
-        keep_updating(client, deadline_s=0.5)
+        harden(client, deadline_s=0.5)
         await client.bootstrap()
         try:
             async with asyncio.timeout(10.0):
@@ -42,3 +43,24 @@ def test_the_update_after_one_that_failed_succeeds(kafka: str, failure: Callable
             await client.close()
 
     assert asyncio.run(body()) == [False, True]
+
+
+def test_a_request_that_cannot_be_written_has_lost_its_connection(kafka: str) -> None:
+    """uvloop raises a RuntimeError for a closed transport; aiokafka takes its own errors only."""
+
+    async def body() -> None:
+        client = AIOKafkaClient(bootstrap_servers=kafka)
+        harden(client)
+        await client.bootstrap()
+        try:
+            connection = await client._get_conn(client.get_random_node())
+            connection._writer.write = closed
+            with pytest.raises(KafkaConnectionError, match="handler is closed"):
+                await client.coordinator_lookup(CoordinationType.GROUP, "nobody")
+        finally:
+            await client.close()
+
+    def closed(data: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    asyncio.run(body())
