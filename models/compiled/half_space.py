@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from river import base
 from models.compiled import tree_dumps
 from models.compiled._native import HalfSpaceKernel
 from models.compiled.arrays import names_of, rows_of
+from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
 
 _KIND = "HalfSpaceTrees"
@@ -21,7 +22,7 @@ _NUMBER_MAX = 1e15
 _RULES = "iii"
 
 
-class HalfSpaceTrees(HalfSpaceKernel, base.AnomalyDetector):  # type: ignore[misc]
+class HalfSpaceTrees(HalfSpaceKernel, Dumped, base.AnomalyDetector):  # type: ignore[misc]
     """River's `anomaly.HalfSpaceTrees`, compiled, with River's scores to the last bit.
 
     Numbers that are not finite or beyond 1e15, and anything else that is no number, are refused
@@ -81,18 +82,6 @@ class HalfSpaceTrees(HalfSpaceKernel, base.AnomalyDetector):  # type: ignore[mis
         self._run_array(rows, names_of(names, rows), True, out)
         return out
 
-    def clone(
-        self, new_params: dict[str, Any] | None = None, include_attributes: bool = False
-    ) -> Self:
-        """Return a fresh model with the same parameters, or with the state as well."""
-        cloned: Self = super().clone(new_params)
-        if include_attributes and not new_params:
-            cloned._restore(self.dump())
-        return cloned
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (), self.dump()
-
     def __setstate__(self, dump: bytes) -> None:
         self._restore(dump)
         reader = DumpReader(dump, _KIND)
@@ -101,19 +90,6 @@ class HalfSpaceTrees(HalfSpaceKernel, base.AnomalyDetector):  # type: ignore[mis
         tree_dumps.read_generator(reader)
         names = reader.names()
         self.limits = {name: (low, high) for name in names for low, high in [reader.unpack("dd")]}
-
-    @classmethod
-    def load(cls, dump: bytes) -> Self:
-        """Restore a dumped model.
-
-        Raises
-        ------
-        ValueError
-            When the bytes are damaged, of another format or of another estimator.
-        """
-        model = cls()
-        model.__setstate__(dump)
-        return model
 
     def _fresh_dump(self) -> bytes:
         if self.n_trees < 1 or self.window_size < 1 or not 0 <= self.height <= _HEIGHT_MAX:

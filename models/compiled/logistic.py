@@ -12,6 +12,7 @@ from river import base, compose, linear_model, optim, preprocessing, utils
 
 from models.compiled._native import LogisticKernel
 from models.compiled.arrays import binary_labels_of, names_of, rows_of, weights_of
+from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
 
 _KIND = "ScaledLogisticRegression"
@@ -19,7 +20,7 @@ _N_OPTIMIZER_OPTIONS = 4
 _SGD, _ADA_GRAD, _FTRL = range(3)
 
 
-class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore[misc]
+class ScaledLogisticRegression(LogisticKernel, Dumped, base.Classifier):  # type: ignore[misc]
     """Standard scaling and logistic regression in one, with River's predictions to the last bit.
 
     The same float operations in the same order as `StandardScaler() | LogisticRegression(...)`.
@@ -186,34 +187,9 @@ class ScaledLogisticRegression(LogisticKernel, base.Classifier):  # type: ignore
         self._run_rows(rows, names, y, w, out)
         return out
 
-    def clone(
-        self, new_params: dict[str, Any] | None = None, include_attributes: bool = False
-    ) -> Self:
-        """Return a fresh model with the same parameters, or with the state as well."""
-        cloned: Self = super().clone(new_params)
-        if include_attributes and not new_params:
-            cloned._restore(self.dump())
-        return cloned
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (), self.dump()
-
     def __setstate__(self, dump: bytes) -> None:
         self._restore(dump)
         self.__dict__.update(read_options(DumpReader(dump, _KIND)))
-
-    @classmethod
-    def load(cls, dump: bytes) -> Self:
-        """Restore a dumped model.
-
-        Raises
-        ------
-        ValueError
-            When the bytes are damaged, of another format or of another estimator.
-        """
-        model = cls()
-        model.__setstate__(dump)
-        return model
 
     def _run_rows(self, rows: Any, names: Any, y: Any, w: Any, out: Any) -> None:
         labels, weights = binary_labels_of(y), weights_of(w)

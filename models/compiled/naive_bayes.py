@@ -11,12 +11,13 @@ from river import base, naive_bayes, stats
 
 from models.compiled._native import NaiveBayesKernel
 from models.compiled.arrays import names_of, rows_of
+from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
 
 _KIND = "GaussianNB"
 
 
-class GaussianNB(NaiveBayesKernel, base.Classifier):  # type: ignore[misc]
+class GaussianNB(NaiveBayesKernel, Dumped, base.Classifier):  # type: ignore[misc]
     """Gaussian naive Bayes with River's predictions, to about one part in 10**15.
 
     Not to the last bit: River sums with SciPy's `logsumexp`, whose exponential depends on the
@@ -104,31 +105,3 @@ class GaussianNB(NaiveBayesKernel, base.Classifier):  # type: ignore[misc]
         out = np.empty((len(rows), len(self.classes)))
         self._predict_array(rows, names_of(names, rows), out)
         return out
-
-    def clone(
-        self, new_params: dict[str, Any] | None = None, include_attributes: bool = False
-    ) -> Self:
-        """Return a fresh model, or one with the state as well."""
-        cloned: Self = super().clone(new_params)
-        if include_attributes:
-            cloned._restore(self.dump())
-        return cloned
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (), self.dump()
-
-    def __setstate__(self, dump: bytes) -> None:
-        self._restore(dump)
-
-    @classmethod
-    def load(cls, dump: bytes) -> Self:
-        """Restore a dumped model.
-
-        Raises
-        ------
-        ValueError
-            When the bytes are damaged, of another format or of another estimator.
-        """
-        model = cls()
-        model._restore(dump)
-        return model

@@ -23,10 +23,9 @@ random numbers from the same seed. What differs, on purpose:
 
 from __future__ import annotations
 
-import copyreg
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,10 +35,11 @@ from river.tree.splitter import GaussianSplitter, Splitter
 from models.compiled import tree_dumps
 from models.compiled._native import TreeKernel
 from models.compiled.arrays import names_of, rows_of
+from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
 
 
-class Trees(base.Classifier):  # type: ignore[misc]
+class Trees(Dumped, base.Classifier):
     """What the three have in common: arrays, dumps and memory."""
 
     _KIND: ClassVar[str]
@@ -100,15 +100,6 @@ class Trees(base.Classifier):  # type: ignore[misc]
         out: NDArray[np.float64] = self._run(X, y, w, names, True)
         return out
 
-    def clone(
-        self, new_params: dict[str, Any] | None = None, include_attributes: bool = False
-    ) -> Self:
-        """Return a fresh model with the same parameters, or with the state as well."""
-        cloned: Self = super().clone(new_params)
-        if include_attributes and not new_params:
-            cloned._restore(self.dump())
-        return cloned
-
     def mutate(self, new_attrs: dict[str, Any]) -> None:
         """Modify parameters in place; what was learned stays."""
         dump = self.dump()
@@ -118,26 +109,9 @@ class Trees(base.Classifier):  # type: ignore[misc]
         writer.raw(dump[n_before:-4])
         self._restore(writer.finish())
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Past the constructor, which an ensemble's needs a model for.
-        return copyreg.__newobj__, (type(self),), self.dump()  # type: ignore[attr-defined]
-
     def __setstate__(self, dump: bytes) -> None:
         self._restore(dump)
         self.__dict__.update(self._parameters_of(DumpReader(dump, self._KIND)))
-
-    @classmethod
-    def load(cls, dump: bytes) -> Self:
-        """Restore a dumped model.
-
-        Raises
-        ------
-        ValueError
-            When the bytes are damaged, of another format or of another estimator.
-        """
-        model = cls.__new__(cls)
-        model.__setstate__(dump)
-        return model
 
     @property
     def _multiclass(self) -> bool:
