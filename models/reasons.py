@@ -59,30 +59,47 @@ class Part(NamedTuple):
 
 
 class Attribution(NamedTuple):
-    """All contributions to one score."""
+    """All contributions to one score, by column: most of them are never told."""
 
     method: str
     unit: str
     base: float
-    parts: list[Part]
+    names: Sequence[str]
+    values: Sequence[FeatureValue]
+    usual: Sequence[FeatureValue | None]
+    contributions: Sequence[float]
     total: float
     """The score or margin that is explained."""
+
+    @property
+    def parts(self) -> list[Part]:
+        """What each feature contributes."""
+        columns = self.names, self.values, self.usual, self.contributions
+        return list(map(Part._make, zip(*columns, strict=True)))
 
     def along(self, slope: float, shift: float) -> Attribution:
         """Give the attribution of log-odds that were stretched and moved; else itself."""
         if self.unit != "log_odds":
             return self
-        parts = [part._replace(contribution=slope * part.contribution) for part in self.parts]
-        base, total = slope * self.base + shift, slope * self.total + shift
-        return Attribution(self.method, self.unit, base, parts, total)
+        return self._replace(
+            base=slope * self.base + shift,
+            contributions=[slope * contribution for contribution in self.contributions],
+            total=slope * self.total + shift,
+        )
 
     def top(self, n: int, names: Mapping[str, str]) -> Reasons:
         """Keep the `n` parts that pushed the most, under names that people read."""
-        strongest = sorted(self.parts, key=lambda part: -abs(part.contribution))[:n]
-        kept = [part for part in strongest if part.contribution != 0.0]
-        rest = self.total - self.base - math.fsum(part.contribution for part in kept)
-        reasons = tuple(Reason(*part, text=_text(part, names)) for part in kept)
-        return Reasons(self.method, self.unit, self.base, rest, reasons)
+        contributions = self.contributions
+        pushes = list(map(abs, contributions))
+        strongest = sorted(range(len(pushes)), key=pushes.__getitem__, reverse=True)[:n]
+        kept = [i for i in strongest if pushes[i]]
+        rest = self.total - self.base - math.fsum([contributions[i] for i in kept])
+        reasons = []
+        for i in kept:
+            name, value, usual = self.names[i], self.values[i], self.usual[i]
+            text = _text(names.get(name, name), value, usual)
+            reasons.append(Reason(name, value, usual, contributions[i], text))
+        return Reasons(self.method, self.unit, self.base, rest, tuple(reasons))
 
 
 class LinearExplainer:
@@ -114,14 +131,43 @@ class LinearExplainer:
         for transformer in self._transformers:
             shown, x = x, transformer.transform_one(x)
         means, weights = self._means, self._weights
+        names = list(x)
+        contributions = [float(weights.get(name, 0.0) * value) for name, value in x.items()]
         if means is None:
             shown = x
-        parts = []
-        for name, value in x.items():
-            usual = None if means is None else float(means[name])
-            parts.append(Part(name, shown[name], usual, float(weights.get(name, 0.0) * value)))
-        total = math.fsum(part.contribution for part in parts) + self._intercept
-        return Attribution("linear", self._unit, self._intercept, parts, total)
+        values = [shown[name] for name in names]
+        usual = [None if means is None else float(means[name]) for name in names]
+        total = math.fsum(contributions) + self._intercept
+        columns = names, values, usual, contributions
+        return Attribution("linear", self._unit, self._intercept, *columns, total)
+
+
+_Term: TypeAlias = tuple[float, float, float]
+"""Mean, divisor, weight: see `ScaledLogisticRegression.terms`."""
+
+
+class _Terms(dict[str, _Term]):
+    def __missing__(self, name: str) -> _Term:
+        return 0.0, math.inf, 0.0
+
+
+def _explain_scaled(
+    terms: Mapping[str, _Term], intercept: float, batch: Sequence[Features]
+) -> list[Attribution]:
+    # The same as `LinearExplainer` gives, without River's objects between: alerts pass here.
+    term_of = _Terms(terms).__getitem__
+    found = []
+    for row in batch:
+        names, values = list(row), list(row.values())
+        of_row = list(map(term_of, names))
+        contributions = [
+            weight * ((value - mean) / divisor)  # type: ignore[operator]
+            for value, (mean, divisor, weight) in zip(values, of_row, strict=True)
+        ]
+        columns = names, values, [mean for mean, _, _ in of_row], contributions
+        total = math.fsum(contributions) + intercept
+        found.append(Attribution("linear", "log_odds", intercept, *columns, total))
+    return found
 
 
 def linear_explainable(model: Any) -> tuple[list[Any], Any] | None:
@@ -147,6 +193,9 @@ def explain(
     model: Any, batch: Sequence[Features], probes: Sequence[Features], score_many: ScoreMany
 ) -> list[Attribution]:
     """Explain the scores that a model gives now, by the method that fits it."""
+    if (terms_of := getattr(model, "terms", None)) is not None:
+        terms, intercept = terms_of()
+        return _explain_scaled(terms, intercept, batch)
     linear = linear_explainable(model)
     if linear is not None:
         return list(map(LinearExplainer(*linear), batch))
@@ -192,16 +241,13 @@ def occlude(
     rows = [features, {**features, **{name: usual[name] for name in known}}]
     rows += [{**features, name: usual[name]} for name in known]
     total, base, *without = map(float, score_many(rows))
-    parts = [
-        Part(name, features[name], usual[name], total - score)
-        for name, score in zip(known, without, strict=True)
-    ]
-    return Attribution("occlusion", "score", base, parts, total)
+    values, replaced = [features[name] for name in known], [usual[name] for name in known]
+    columns = known, values, replaced, [total - score for score in without]
+    return Attribution("occlusion", "score", base, *columns, total)
 
 
-def _text(part: Part, names: Mapping[str, str]) -> str:
-    name, value = names.get(part.feature, part.feature), _readable(part.value)
-    return f"{name} {value}" + ("" if part.usual is None else f", usual {_readable(part.usual)}")
+def _text(name: str, value: FeatureValue, usual: FeatureValue | None) -> str:
+    return f"{name} {_readable(value)}" + ("" if usual is None else f", usual {_readable(usual)}")
 
 
 def _readable(value: FeatureValue) -> str:

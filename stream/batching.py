@@ -31,7 +31,6 @@ class Batch:
         "timestamp",
         "timestamp_type",
         "topic",
-        "value",
     )
 
     def __init__(self, tp: TP, records: Sequence[Any]) -> None:
@@ -42,11 +41,19 @@ class Batch:
         self.timestamp = last.timestamp
         self.timestamp_type = last.timestamp_type
         self.headers = self.key = self.checksum = None
-        self.value = self
         self.serialized_key_size = self.serialized_value_size = 0
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    def value(self) -> Batch:
+        """The batch itself.
+
+        No attribute: a batch that holds itself would keep its records until the next collection of
+        cycles, which stops the worker the longer the more of them there are.
+        """
+        return self
 
 
 class BatchSchema(faust.Schema[Any, Any]):

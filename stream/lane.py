@@ -24,6 +24,7 @@ from models.stores.base import Lease, Store
 from stream.ports import Clock, Handler, Outbox, Outcome, Record
 
 IDLE_TICK_S = 0.02
+GATHER_S = 0.05
 REST_AFTER_S = 1.0
 REST_AGAIN_S = 10.0
 """A lane at rest says so again: it learns here that it was fenced, though it has no work."""
@@ -52,6 +53,9 @@ class Lane:
 
     Parameters
     ----------
+    gathers
+        Nobody waits for what this lane gives out: after a batch it lets records gather. Fewer and
+        larger batches leave the loop to the lanes that somebody does wait for.
     strict
         Offsets must follow one another: a hole is lost data, and a crash is better than silence.
     pause
@@ -71,6 +75,7 @@ class Lane:
         batch_records_max: int,
         pause: Callable[[bool], None],
         strict: bool = False,
+        gathers: bool = False,
     ) -> None:
         self.lease = lease
         self.handler = handler
@@ -82,6 +87,7 @@ class Lane:
         self._observer = observer
         self._batch_records_max = batch_records_max
         self._strict = strict
+        self._gathers = gathers
         self._pause = pause
         self._paused = False
         self._queue: deque[Sequence[Record]] = deque()
@@ -131,7 +137,8 @@ class Lane:
                 took_records = not self._closed and await self.step()
             if took_records:
                 # Other lanes' turn: a lane that never has to wait would starve them.
-                await asyncio.sleep(0)
+                is_next_full = self._n_queued >= self._batch_records_max
+                await asyncio.sleep(GATHER_S if self._gathers and not is_next_full else 0)
             else:
                 await self._wait()
 

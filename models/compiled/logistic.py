@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -108,19 +109,15 @@ class ScaledLogisticRegression(LogisticKernel, Dumped, base.Classifier):  # type
     def to_river(self) -> compose.Pipeline:
         """Build the pipeline of River's that stands where this model does."""
         reader = DumpReader(self.dump(), _KIND)
-        reader.unpack(_OPTIONS)
-        (intercept,) = reader.unpack("d")
-        (n_iterations,) = reader.unpack("q")
-        (l1_total,) = reader.unpack("d")
-        names = reader.names()
-        counts, means, variances, weights = (reader.floats(len(names)) for _ in range(4))
+        intercept, n_iterations, l1_total, names, columns = _read_state(reader)
+        counts, means, variances, weights = columns
         scaler = preprocessing.StandardScaler(with_std=self.with_std)
         scaler.counts.update(dict(zip(names, map(int, counts), strict=True)))
         scaler.means.update(zip(names, means, strict=True))
         if self.with_std:
             scaler.vars.update(zip(names, variances, strict=True))
         optimizer = _fresh_optimizer(self.optimizer)
-        optimizer.n_iterations = int(n_iterations)
+        optimizer.n_iterations = n_iterations
         for of_feature in _states(optimizer):
             of_feature.update(zip(names, reader.floats(len(names)), strict=True))
         regression: Any = linear_model.LogisticRegression(
@@ -139,6 +136,22 @@ class ScaledLogisticRegression(LogisticKernel, Dumped, base.Classifier):  # type
             for name, applied in zip(names, reader.floats(len(names)), strict=True):
                 regression.cum_l1[name] = applied
         return compose.Pipeline(*zip(self._step_names, (scaler, regression), strict=True))
+
+    def terms(self) -> tuple[dict[str | int, tuple[float, float, float]], float]:
+        """Give mean, divisor and weight of each feature, and the intercept.
+
+        The margin is the intercept and the sum of weight times (value - mean) / divisor, which is
+        infinite while a feature has not varied.
+        """
+        reader = DumpReader(self.dump(), _KIND)
+        intercept, _, _, names, (_, means, variances, weights) = _read_state(reader)
+        divisors = (
+            [math.sqrt(variance) or math.inf for variance in variances]
+            if self.with_std
+            else [1.0] * len(names)
+        )
+        columns = zip(means, divisors, weights, strict=True)
+        return dict(zip(names, columns, strict=True)), intercept
 
     @property
     def memory_bytes(self) -> int:
@@ -226,6 +239,19 @@ class ScaledLogisticRegression(LogisticKernel, Dumped, base.Classifier):  # type
         for of_feature in of_features:
             writer.floats(of_feature.get(name, 0.0) for name in names)
         return writer.finish()
+
+
+def _read_state(
+    reader: DumpReader,
+) -> tuple[float, int, float, list[str | int], list[list[float]]]:
+    # What every optimizer has, up to where its own begins.
+    reader.unpack(_OPTIONS)
+    (intercept,) = reader.unpack("d")
+    (n_iterations,) = reader.unpack("q")
+    (l1_total,) = reader.unpack("d")
+    names = reader.names()
+    columns = [reader.floats(len(names)) for _ in range(4)]
+    return intercept, int(n_iterations), l1_total, names, columns
 
 
 _OPTIONS = f"BB{_N_OPTIMIZER_OPTIONS}d7d"
