@@ -39,6 +39,7 @@ The worker:
     learn       handler: example to model and version (knows no framework)
     responses   what policies did about drift, as records
     control     operators' commands, decided one at a time (knows no framework)
+    succession  the line of champions, and which commands go along it
     rulings     what they are decided with
     challengers  learners beside the champion, in the time that it leaves
     challenger_states  how they are saved

@@ -11,7 +11,7 @@
     drift_truth  driftline evaluate --drift-truth
     alert_tables  what it says of alerts
     replay      driftline replay
-    control     driftline rollback | freeze | thaw | threshold | audit
+    control     driftline rollback | restore | freeze | thaw | threshold | audit
     challengers  driftline challenger add | drop | list, promote, compare
     evidence_plot  how evidence is drawn
     versions    driftline versions list | show | verify | export
@@ -87,6 +87,7 @@ NEED_ARGUMENTS = (
     tail.tail,
     evaluate.evaluate,
     control.rollback,
+    control.restore,
     challengers.promote,
 )
 for command in (
@@ -102,6 +103,7 @@ for command in (
     challengers.promote,
     challengers.compare,
     control.rollback,
+    control.restore,
     control.freeze,
     control.thaw,
     control.audit,

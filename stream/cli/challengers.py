@@ -106,7 +106,7 @@ def promote(
     """Make a challenger the champion, on every worker within a second.
 
     It is refused while the gate objects: no evidence yet that it is better, or a guard rail.
-    `driftline rollback` brings the old champion back.
+    `driftline rollback` goes back to the old champion.
 
     Example: driftline promote forest -c fraud --why "a month of evidence"
     """

@@ -14,6 +14,7 @@ from models.learner import Learner
 from models.types import Example
 from stream.challengers import CHUNK_EXAMPLES, Challenger
 from stream.learners import learner_before, new_learner
+from stream.retracing import retrace
 from stream.settings import Settings
 from stream.standings import STANDINGS, Standing, decode_standings
 from tests.learn_lane import Crash, LearnLane
@@ -316,6 +317,9 @@ def test_the_gate_promotes_though_the_champion_never_rests() -> None:
             await world.settle(steps=1)
         (told,) = {record.id: record for record in world.audit if record.who == "gate"}.values()
         assert (told.outcome, told.what, told.subject) == ("applied", "promote", "tree")
+        # What a recovery goes by.
+        assert retrace([told], []).segments == world.handler.lineage.segments != ()
+        assert told.evidence is not None and told.evidence.objections == []
         assert world.learner.pipeline.startswith("HoeffdingTree")
         expected = twin(world, TREE, *range(1_220))
         assert world.learner.fingerprint() == expected.fingerprint()
