@@ -356,9 +356,11 @@ class Control:
 
 def _way_back(command: Command, champion: Champion) -> str:
     # What it was until now is cut in the same turn, if it has learned anything at all.
-    before, learner = champion.learner.version_id, champion.learner
+    before = champion.learner.version_id
+    if before == command.arguments["version"] or not champion.learner.position:
+        return ""
     opposite = "restore" if command.command == "rollback" else "rollback"
-    return f"; `driftline {opposite} {before}` undoes that" if learner.position else ""
+    return f"; `driftline {opposite} {before}` undoes that"
 
 
 def unreadable_id(offset: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -144,6 +145,26 @@ def test_what_was_restored_and_what_it_replaced_are_both_on_the_line() -> None:
             told = world.audit[-1]
             assert told.version == (leads_to or world.in_force.version), told
             assert told.outcome == ("applied" if leads_to else "refused"), told
+
+    run(body)
+
+
+def test_what_can_be_undone_is_told_and_nothing_else() -> None:
+    """A rollback to where the champion stands gives nothing up; each hint works as it is."""
+
+    async def body(world: LearnLane) -> None:
+        await learn(world, 4)
+        world.command("rollback", version="v1-0")
+        await world.settle()
+        for _ in range(4):
+            (hint,) = re.findall(r"`driftline (\w+) (\S+)` undoes", world.audit[-1].detail)
+            world.command(hint[0], version=hint[1])
+            await world.settle()
+            assert world.audit[-1].outcome == "applied", world.audit[-1]
+        now = world.in_force.version
+        world.command("rollback", version=now)
+        await world.settle()
+        assert world.audit[-1].outcome == "applied" and "undoes" not in world.audit[-1].detail
 
     run(body)
 
