@@ -107,7 +107,6 @@ class Promotions:
                     self._tracker.log(entry, known)
                     self._logged.add(told.id)
                     yield entry
-                self._position = record.offset + 1
         self._position = end
 
 

@@ -17,6 +17,7 @@ from stream.learners import learner_before, new_learner
 from stream.retracing import retrace
 from stream.settings import Settings
 from stream.standings import STANDINGS, Standing, decode_standings
+from stream.succession import Succession, decode_succession
 from tests.learn_lane import Crash, LearnLane
 
 TREE = "hoeffding-tree"
@@ -320,6 +321,8 @@ def test_the_gate_promotes_though_the_champion_never_rests() -> None:
         # What a recovery goes by.
         assert retrace([told], []).segments == world.handler.lineage.segments != ()
         assert told.evidence is not None and told.evidence.objections == []
+        line = decode_succession(world.store._states["learn.0"]["succession"])
+        assert line == Succession(1).after(told) != Succession(1)
         assert world.learner.pipeline.startswith("HoeffdingTree")
         expected = twin(world, TREE, *range(1_220))
         assert world.learner.fingerprint() == expected.fingerprint()
