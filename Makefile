@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml $(NATIVE)
 	@echo "Installing Driftline and its tools into $(VENV) (a minute, once)..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[embedded,flights]' --group dev
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[embedded,flights,mlflow,plot]' --group dev
 	@touch $@
 
 demo: $(STAMP)  ## The main job in a minute, with embedded servers

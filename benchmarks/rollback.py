@@ -39,9 +39,11 @@ from benchmarks.processes import ROOT, ContenderError, WorkerProcess
 from models.lineage import parse_id
 from stream.commands import give
 from stream.embedded import EmbeddedRedis
+from stream.genealogy import FIRST_LINEAGE
 from stream.kafka_log import Log, Publisher, open_log, open_publisher
 from stream.messages import Command
 from stream.settings import KafkaSettings
+from stream.succession import Succession
 
 TICK_S = 0.002
 WARM_UP_S = 8.0
@@ -150,13 +152,18 @@ class Bench:
         self._app, self._log, self._publisher = app, log, publisher
         self._scores, self._owners = scores, owners
         self._rng = Random(1)
+        self._line = Succession(FIRST_LINEAGE)
 
     def roll_back(self, known: list[str]) -> tuple[Took, str]:
-        """Roll back to one of these versions; how long it took, and the new version."""
+        """Roll back to one of these versions; how long it took, and the new version.
+
+        One that was given up before is restored: to the workers that is the same.
+        """
         time.sleep(self._rng.uniform(*BETWEEN_S))
+        version = self._rng.choice(known[-20:])
         command = Command(
-            id=uuid.uuid4().hex, command="rollback",
-            arguments={"version": self._rng.choice(known[-20:])},
+            id=uuid.uuid4().hex, command="rollback" if self._line.holds(version) else "restore",
+            arguments={"version": version},
             who="benchmark", why="", time=time.time(),
         )  # fmt: skip
         began = time.monotonic()
@@ -167,6 +174,7 @@ class Bench:
         answered = time.monotonic()
         if told is None or told.outcome != "applied" or told.version is None:
             raise ContenderError(f"a rollback was not applied: {told}")
+        self._line = self._line.after(told)
         lineage = parse_id(told.version)[0]
         while len(times := self._scores.in_force(lineage, self._owners)) < len(self._owners):
             if time.monotonic() > began + IN_FORCE_S_MAX:

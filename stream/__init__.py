@@ -39,6 +39,7 @@ The worker:
     learn       handler: example to model and version (knows no framework)
     responses   what policies did about drift, as records
     control     operators' commands, decided one at a time (knows no framework)
+    succession  the line of champions, and which commands go along it
     rulings     what they are decided with
     challengers  learners beside the champion, in the time that it leaves
     challenger_states  how they are saved
@@ -61,6 +62,7 @@ The worker:
 What all parts share:
     settings    driftline.toml and DRIFTLINE_ variables, checked; `presets/` holds shipped ones
     challenger_settings  the section about challengers
+    mlflow_settings  the section about MLflow
     decision_settings  its sections of what becomes of a score
     feature_settings  its section of features that are made of the past
     durations   "7d" and "250ms" as seconds
@@ -88,6 +90,8 @@ The command line (`cli/`, a module a subject) and what it calls:
     differences  what changed between two versions
     tags        names that people give to versions
     commands    a command given, and its outcome awaited
+    promotions  what became the champion, as entries of an experiment tracker
+    mlflow_runs  the entries as runs of MLflow
     ledger      every event and label accounted for
     clocks      metrics matured and estimated, and how much is labelled
     recovery    what Redis held, rebuilt from the logs

@@ -17,7 +17,7 @@ from models.errors import InvalidPipeline
 from models.lineage import Fresh, Lineage, Segment
 from stream.challengers import Challenger, Challengers
 from stream.learners import new_learner
-from stream.messages import AuditRecord, Command
+from stream.messages import AuditRecord, Command, GateEvidence
 from stream.ports import Logs
 from stream.rulings import Champion, Effect, FreeLineage, Refused, arguments_of
 from stream.settings import Settings
@@ -185,7 +185,8 @@ class ChallengerCommands:
             record = AuditRecord(
                 id=act_id, who="gate", what="promote", subject=challenger.name, outcome=outcome,
                 reason="", detail=effect.detail, time=now, why="its losses are lower",
-                version=version,
+                version=version, evidence=effect.evidence,
+                segments=None if effect.cut is None else effect.cut.lineage.segments,
             )  # fmt: skip
             return record, effect
         return None
@@ -211,6 +212,7 @@ class ChallengerCommands:
         self, challenger: Challenger, act_id: str, champion: Champion, lineage: int, now: float
     ) -> Effect:
         challengers, learner = self._challengers, challenger.duel.learner
+        evidence = self._evidence(challenger)
         await challengers.release(challenger)
         changes = challengers.gone(challenger, champion.learner, now)
         base, position = learner.version_id, learner.position
@@ -222,7 +224,19 @@ class ChallengerCommands:
         lineages = Lineage((*challenger.duel.lineage.segments, segment))
         cut = Champion(learner, lineages, base, champion.frozen)
         detail = f"{challenger.name} is the champion at {position}: {_told(challenger)}"
-        return Effect(detail, changes, lambda: challengers.remove(challenger), cut)
+        return Effect(detail, changes, lambda: challengers.remove(challenger), cut, evidence)
+
+    def _evidence(self, challenger: Challenger) -> GateEvidence:
+        found = challenger.duel.evidence
+        n = found.n or 1
+        low, high = found.interval()
+        return GateEvidence(
+            loss=str(challenger.duel.loss), n=found.n, alpha=found.alpha, margin=found.margin,
+            champion_loss=found.champion_loss / n, challenger_loss=found.challenger_loss / n,
+            advantage=found.advantage, low=low, high=high, log10_e=found.log10_e,
+            passed_at=found.passed_at, objections=self._against(challenger),
+            curve=[*found.curve, found.point()] if found.n else [],
+        )  # fmt: skip
 
     def _against(self, challenger: Challenger) -> list[str]:
         if not challenger.n_bytes:

@@ -24,29 +24,29 @@ from models.stores.base import VersionStore
 from models.thresholds import ThresholdRule, describe_rule, problem_with
 from stream import topics
 from stream.erasure import Inspection
-from stream.messages import AuditRecord, Command, decode_command, decode_example, encode_json
+from stream.messages import (
+    AuditRecord,
+    Command,
+    GateEvidence,
+    decode_command,
+    decode_example,
+    encode_json,
+)
 from stream.ports import Logs, Record
 from stream.replay import LogIncomplete
 from stream.rulings import Champion, Decider, Refused, Ruling, arguments_of
+from stream.succession import UNTRAINED, Restore, Rollback, Succession, decode_succession
 from stream.vault import Vault
 
 SLICE_EXAMPLES = 500
 """Examples that a replay folds at a time: the lanes wait no longer than for a batch of them."""
 COMMANDS_MAX = 100
 
-UNTRAINED = "v1-0"
-
-POSITION, FROZEN, SAID = "control", "frozen", "said"
-"""Keys in the learn lane's state: the next command's offset, whether learning stands still, and
-the last record for the audit, in case a crash came before it was published."""
-
-
-class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Make an earlier version the champion, as it was or with the examples since then."""
-
-    version: str
-    replay: bool = False
-    without: Exclusion = Exclusion()
+NAMES = ("freeze", "restore", "rollback", "thaw", "threshold")
+POSITION, FROZEN, SAID, LINE = "control", "frozen", "said", "succession"
+"""Keys in the learn lane's state: the next command's offset, whether learning stands still, the
+last record for the audit, in case a crash came before it was published, and the champions so far.
+"""
 
 
 class SetThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +76,7 @@ class _Replay:
             raise Refused(
                 "examples_missing",
                 f"the examples log has no record {learner.position}: its retention must be "
-                f"unlimited. Without --replay {self.base} can be rolled back to",
+                f"unlimited. `driftline {self.command.command} {self.base}` needs none",
             )
         examples = [decode_example(record.value or b"") for record in records]
         self.lineage.absorb(learner, examples, offsets)
@@ -96,14 +96,19 @@ class Control:
         self._vault = vault
         self._store = store
         self._position: int | None = None
+        self._line = Succession(0)
         self._waiting: deque[Record] = deque()
         self._replay: _Replay | None = None
         self._inspection: Inspection | None = None
 
-    def open(self, state: Mapping[str, bytes]) -> None:
+    def open(self, state: Mapping[str, bytes], champion: Champion) -> None:
         """Go on after the last command that was decided."""
         known = state.get(POSITION)
         self._position = None if known is None else int(known)
+        lineage = champion.learner.lineage
+        self._line = Succession.of(lineage, champion.lineage.segments)
+        if LINE in state and (line := decode_succession(state[LINE])).lineage == lineage:
+            self._line = line
         self._waiting.clear()
         self._replay = self._inspection = None
 
@@ -159,7 +164,7 @@ class Control:
         if proposed is None:
             return None
         audit, effect = proposed
-        changes = {**effect.changes, SAID: encode_json(audit)}
+        changes = {**effect.changes, SAID: encode_json(audit), LINE: self._continue(audit)}
         return Ruling(audit, changes, effect.cut, champion.frozen, effect.then)
 
     async def _ask(
@@ -170,7 +175,8 @@ class Control:
         effect = await self._others.decide(command, champion, free, limit, now)
         if effect is None:
             return None
-        ruling = self._apply(command, champion, effect.cut, effect.detail, now)
+        ruling = self._apply(command, champion, effect.cut, effect.detail, now,
+                             evidence=effect.evidence)  # fmt: skip
         return ruling._replace(changes={**effect.changes, **ruling.changes}, then=effect.then)
 
     async def _next(self) -> Record | None:
@@ -184,9 +190,10 @@ class Control:
     async def _decide(self, command: Command, champion: Champion, now: float) -> Ruling | None:
         learner, lineage, version, frozen = champion
         match command.command:
-            case "rollback":
-                asked = arguments_of(command, Rollback)
-                return await self._roll_back(command, asked, champion, now)
+            case "rollback" | "restore":
+                kind = Rollback if command.command == "rollback" else Restore
+                asked = arguments_of(command, kind)
+                return await self._bring_back(command, asked, champion, now)
             case "freeze":
                 arguments_of(command, NoArguments)
                 if frozen:
@@ -210,10 +217,10 @@ class Control:
                 changed = Champion(learner, Lineage((*lineage.segments, segment)), version, frozen)
                 detail = describe_rule(threshold)
                 return self._apply(command, champion, changed, detail, now)
-        known = ", ".join(sorted(["freeze", "rollback", "thaw", "threshold", *self._others.names]))
+        known = ", ".join(sorted([*NAMES, *self._others.names]))
         raise Refused("unknown_command", f"{command.command!r} is none of: {known}")
 
-    async def _roll_back(
+    async def _bring_back(
         self, command: Command, asked: Rollback, champion: Champion, now: float
     ) -> Ruling | None:
         if asked.without != Exclusion() and not asked.replay:
@@ -229,6 +236,9 @@ class Control:
         if base > reached:
             detail = f"{asked.version} is ahead of the learner, which stands at {reached}"
             raise Refused("ahead", detail)
+        misplaced = self._line.misplaced(asked, await self._store.version_ids())
+        if misplaced is not None:
+            raise Refused("earlier" if isinstance(asked, Restore) else "aside", misplaced)
         learner, segments = await self._base(asked.version)
         without = asked.without
         if champion.lineage.erased != Lineage(segments).erased:
@@ -247,6 +257,7 @@ class Control:
             return None
         restored = Champion(learner, lineage, asked.version, champion.frozen)
         detail = f"the champion is {asked.version} again; it goes on learning at {reached}"
+        detail += _way_back(command, champion)
         return self._apply(command, champion, restored, detail, now)
 
     async def _base(self, version: str) -> tuple[Learner, tuple[Segment, ...]]:
@@ -308,17 +319,18 @@ class Control:
         detail = (
             f"the champion is {replay.base} with {n_learned:,} of the {until - replay.start:,} "
             "examples since"
-        )
+        ) + _way_back(replay.command, champion)
         rebuilt = Champion(replay.learner, replay.lineage, replay.base, champion.frozen)
         return self._apply(replay.command, champion, rebuilt, detail, now)
 
     def _apply(
         self, command: Command, before: Champion, cut: Champion | None, detail: str, now: float,
-        *, frozen: bool | None = None,
+        *, frozen: bool | None = None, evidence: GateEvidence | None = None,
     ) -> Ruling:  # fmt: skip
+        after = before if cut is None else cut
         version = before.version if cut is None else cut.learner.version_id
-        segments = (before if cut is None else cut).lineage.segments
-        audit = _record(command, "applied", "", detail, version, now, segments)
+        audit = _record(command, "applied", "", detail, version, now, after.lineage.segments)
+        audit = msgspec.structs.replace(audit, evidence=evidence)
         return self._rule(audit, cut, before.frozen if frozen is None else frozen)
 
     def _refuse(self, command: Command, champion: Champion, refused: Refused, now: float) -> Ruling:
@@ -333,8 +345,22 @@ class Control:
             POSITION: b"%d" % self._position,
             FROZEN: b"1" if frozen else None,
             SAID: encode_json(audit),
+            LINE: self._continue(audit),
         }
         return Ruling(audit, changes, cut, frozen)
+
+    def _continue(self, audit: AuditRecord) -> bytes:
+        self._line = self._line.after(audit)
+        return encode_json(self._line)
+
+
+def _way_back(command: Command, champion: Champion) -> str:
+    # What it was until now is cut in the same turn, if it has learned anything at all.
+    before = champion.learner.version_id
+    if before == command.arguments["version"] or not champion.learner.position:
+        return ""
+    opposite = "restore" if command.command == "rollback" else "rollback"
+    return f"; `driftline {opposite} {before}` undoes that"
 
 
 def unreadable_id(offset: int) -> str:

@@ -74,7 +74,7 @@ class LearnHandler:
     async def open(self, lease: Lease) -> int | None:
         """Load the newest version that verifies; without any, begin with a fresh learner."""
         champion = await self._load(frozen=FROZEN in lease.state)
-        self._control.open(lease.state)
+        self._control.open(lease.state, champion)
         self._challengers.open(lease.state)
         self._said = lease.state.get(SAID)
         self._ruling = None
@@ -181,7 +181,12 @@ class LearnHandler:
         if ruling.cut is None:
             outcome.changes, outcome.position = ruling.changes, self._cut_position
         else:
-            self._add_cut(ruling.cut, CutReason.COMMAND, now, outcome, ruling.changes)
+            successor = ruling.cut
+            if successor.learner is not learner and learner.position != self._cut_position:
+                # What is replaced can be had again as it is now, whether or not that was wise.
+                bases = successor.lineage.bases
+                self._add_cut(champion, CutReason.COMMAND, now, outcome, needed=bases)
+            self._add_cut(successor, CutReason.COMMAND, now, outcome, ruling.changes)
         outcome.announcements.append(_audit(encode_json(ruling.audit)))
         return outcome
 
@@ -221,6 +226,7 @@ class LearnHandler:
         now: float,
         outcome: Outcome,
         changes: Mapping[str, bytes | None] = NO_CHANGES,
+        needed: Sequence[str] = (),
     ) -> str:
         meta, blob = checkpoint.encode(
             champion.learner,
@@ -240,7 +246,7 @@ class LearnHandler:
                 self._versions.keep,
                 replace=self._vault.has_refused(meta.id),
                 changes=changes,
-                needed=champion.lineage.bases,
+                needed=(*champion.lineage.bases, *needed),
             )
         )
         body = {"event": "cut", "shard": self._shard, **msgspec.to_builtins(meta)}

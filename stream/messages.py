@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from models.gate import Point
 from models.lineage import Segment
 from models.reasons import Reasons
 from models.stores.base import RECORD_HEAD
@@ -113,11 +114,33 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
 
 
+class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate knew of a challenger when it took over; `objections` were overruled.
+
+    The advantage is by how much its mean loss is lower, `low` and `high` bound it. Of its way there
+    `curve` has some points: (examples, advantage, low, high, log10 of the e-value).
+    """
+
+    loss: str
+    n: int
+    alpha: float
+    margin: float
+    champion_loss: float
+    challenger_loss: float
+    advantage: float
+    low: float
+    high: float
+    log10_e: float
+    passed_at: int | None
+    objections: list[str]
+    curve: list[Point]
+
+
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Who did what to which `subject`, how it ended and why; on `<app>.audit`.
 
     Of a command, `why` is what its operator gave, and `version` is in force after it; of one that
-    was applied, `segments` are those of its lineage.
+    was applied, `segments` are those of its lineage. Of a promotion, `evidence` is the gate's.
     """
 
     id: str
@@ -131,6 +154,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     version: str | None = None
     segments: tuple[Segment, ...] | None = None
+    evidence: GateEvidence | None = None
     schema: int = SCHEMA
 
 

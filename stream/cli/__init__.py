@@ -11,9 +11,11 @@
     drift_truth  driftline evaluate --drift-truth
     alert_tables  what it says of alerts
     replay      driftline replay
-    control     driftline rollback | freeze | thaw | threshold | audit
+    control     driftline rollback | restore | freeze | thaw | threshold | audit
     challengers  driftline challenger add | drop | list, promote, compare
     evidence_plot  how evidence is drawn
+    evidence_png  the same as a picture
+    promotions  driftline mlflow
     versions    driftline versions list | show | verify | export
     lineages    driftline versions tree | diff
     retention   driftline versions tag | prune
@@ -49,6 +51,7 @@ from stream.cli import (
     evaluate,
     lineages,
     produce,
+    promotions,
     reconcile,
     recover,
     replay,
@@ -87,6 +90,7 @@ NEED_ARGUMENTS = (
     tail.tail,
     evaluate.evaluate,
     control.rollback,
+    control.restore,
     challengers.promote,
 )
 for command in (
@@ -102,9 +106,11 @@ for command in (
     challengers.promote,
     challengers.compare,
     control.rollback,
+    control.restore,
     control.freeze,
     control.thaw,
     control.audit,
+    promotions.mlflow,
 ):
     app.command(no_args_is_help=command in NEED_ARGUMENTS)(command)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from stream.cli.common import ConfigOption, JsonOption, load, out, print_json
+from stream.cli.common import ConfigOption, JsonOption, load, notes, out, print_json
 from stream.cli.control import TimeoutOption, WhyOption, give_command
 from stream.cli.errors import CommandError
 from stream.cli.evidence_plot import BOUND, MEAN, plot
@@ -106,7 +107,7 @@ def promote(
     """Make a challenger the champion, on every worker within a second.
 
     It is refused while the gate objects: no evidence yet that it is better, or a guard rail.
-    `driftline rollback` brings the old champion back.
+    `driftline rollback` goes back to the old champion.
 
     Example: driftline promote forest -c fraud --why "a month of evidence"
     """
@@ -119,15 +120,24 @@ def compare(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Only this challenger.")
     ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", metavar="FILE", help="Draw the evidence to a picture as well."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the challengers with the champion, on examples that both predicted, then learned.
 
     The interval holds at every moment together: looking often does no harm. The e-value is how
     many times a bet that the challenger is no better has been refuted; at 1/alpha the gate opens.
-    As of when the worker last saved them (versions.interval).
+    As of when the worker last saved them (versions.interval). --png needs matplotlib: `pip install
+    'driftline[plot]'`.
 
-    Example: driftline compare -c fraud
+    For example:
+
+      driftline compare -c fraud
+
+      driftline compare --name forest --png forest.png -c fraud
     """
     settings = load(config)
     standings = _standings(settings)
@@ -136,6 +146,8 @@ def compare(
         standings = [standing for standing in standings if standing.name == name]
         if not standings:
             raise CommandError(f"there is no challenger {name!r}; there are: {known}")
+    if png is not None:
+        _save(standings, png)
     if as_json:
         print_json([_report(standing, with_curve=True) for standing in standings])
         return
@@ -145,6 +157,20 @@ def compare(
     out().print(_table(standings))
     for standing in standings:
         _draw(standing)
+
+
+def _save(standings: list[Standing], file: Path) -> None:
+    drawn = [standing for standing in standings if standing.evidence.curve]
+    if not drawn:
+        raise CommandError("--png: no challenger has been compared yet: there is nothing to draw")
+    try:
+        from stream.cli.evidence_png import save
+    except ImportError as error:
+        raise CommandError(
+            f"--png needs matplotlib ({error}): pip install 'driftline[plot]'"
+        ) from None
+    save(drawn, file)
+    notes().print(f"drawn to {file}", style="dim", markup=False)
 
 
 def _standings(settings: Settings) -> list[Standing]:

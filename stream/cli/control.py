@@ -1,4 +1,4 @@
-"""`driftline rollback`, `freeze`, `thaw`, `threshold` and `audit`: steer a learner that is live."""
+"""`driftline rollback`, `restore`, `freeze`, `thaw`, `threshold`, `audit`: steer a live learner."""
 
 from __future__ import annotations
 
@@ -22,36 +22,42 @@ TimeoutOption = Annotated[
     str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the outcome.")
 ]
 
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="VERSION", help="Such as v1-45312, or a tag.")
+]
+ReplayOption = Annotated[
+    bool, typer.Option("--replay", help="Fold the examples since that version again.")
+]
+WithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        metavar="WHAT",
+        help="With --replay, leave out: offsets=A..B (of the examples topic), time=FROM..TO "
+        "(of the events, ISO 8601), events=ID,ID or events=@FILE (an id a line), "
+        "entity=FIELD:VALUE (for good, also after later rollbacks), segment=FEATURE:VALUE. "
+        "Ranges hold their start and not their end. May be repeated.",
+    ),
+]
+
 threshold_app = typer.Typer(no_args_is_help=True, help="Set the decision threshold.")
 
 
 def rollback(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1-45312, or a tag.")],
+    version: VersionArgument,
     config: ConfigOption = None,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="Fold the examples since that version again.")
-    ] = False,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--without",
-            metavar="WHAT",
-            help="With --replay, leave out: offsets=A..B (of the examples topic), time=FROM..TO "
-            "(of the events, ISO 8601), events=ID,ID or events=@FILE (an id a line), "
-            "entity=FIELD:VALUE (for good, also after later rollbacks), segment=FEATURE:VALUE. "
-            "Ranges hold their start and not their end. May be repeated.",
-        ),
-    ] = None,
+    replay: ReplayOption = False,
+    without: WithoutOption = None,
     why: WhyOption = "",
     timeout: TimeoutOption = "60s",
     as_json: JsonOption = False,
 ) -> None:
-    """Make an earlier version the champion again, on every worker within a second.
+    """Go back to a state that the champion, or one before it, was in; on every worker in a second.
 
     It goes on learning from the present position, so what was learned since is gone; with --replay
     it first folds the examples since then, while the old champion serves. What is left out stays
     out: also labels that come later for it. The version must not have learned any of it: v1-0, the
-    untrained learner, never has.
+    untrained learner, never has. What is given up is stored as it was: `driftline restore`.
 
     For example:
 
@@ -61,6 +67,39 @@ def rollback(
 
       driftline rollback v1-0 --replay --without entity=CUSTOMER_ID:596 -c fraud
     """
+    arguments = _brought_back(config, version, replay=replay, without=without)
+    give_command(config, "rollback", arguments, why, timeout, as_json=as_json)
+
+
+def restore(
+    version: VersionArgument,
+    config: ConfigOption = None,
+    replay: ReplayOption = False,
+    without: WithoutOption = None,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Bring back a version that was given up: undo a rollback; on every worker in a second.
+
+    For stored versions that are not of the champion's line; `driftline rollback` is for those that
+    are. It goes on learning from the present position; with --replay it first folds the examples
+    since then. Frozen or not, and the threshold, stay as they are. A version that remembers an
+    erased subject is refused.
+
+    For example:
+
+      driftline restore v1-51200 -c fraud --why "the labels were right"
+
+      driftline restore v1-51200 --replay -c fraud
+    """
+    arguments = _brought_back(config, version, replay=replay, without=without)
+    give_command(config, "restore", arguments, why, timeout, as_json=as_json)
+
+
+def _brought_back(
+    config: str | None, version: str, *, replay: bool, without: list[str] | None
+) -> dict[str, Any]:
     if without and not replay:
         raise CommandError("--without needs --replay: it says what is not folded again")
     arguments: dict[str, Any] = {"version": _untagged(config, version), "replay": replay}
@@ -68,7 +107,7 @@ def rollback(
         from stream.cli.without import exclusion
 
         arguments["without"] = exclusion(load(config), without)
-    give_command(config, "rollback", arguments, why, timeout, as_json=as_json)
+    return arguments
 
 
 def freeze(

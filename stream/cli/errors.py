@@ -92,6 +92,8 @@ def explain(error: BaseException, settings: Any = None) -> str | None:
         return _redis_trouble(error.__cause__ or error, settings)
     if modules & {"kafka", "aiokafka"}:
         return _kafka_trouble(error, names, settings)
+    if modules & {"mlflow", "sqlalchemy"}:
+        return _mlflow_trouble(error, settings)
     if "redis" in modules:
         return _redis_trouble(error, settings)
     if isinstance(error, FileNotFoundError) and error.filename is not None:
@@ -141,6 +143,12 @@ def _redis_trouble(error: BaseException, settings: Any) -> str:
             "(environment: DRIFTLINE_REDIS__URL)"
         )
     return f"Redis at {where} refused: {error}"
+
+
+def _mlflow_trouble(error: BaseException, settings: Any) -> str:
+    uri = settings.mlflow.tracking_uri if settings else None
+    where = without_password(uri) if uri else _UNSET
+    return f"MLflow at {where} can't be used (mlflow.tracking_uri): {error}"
 
 
 def without_password(url: str) -> str:

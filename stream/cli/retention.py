@@ -75,7 +75,7 @@ def prune(
     """Drop old versions, but never the champion, a tagged one, or one that a kept one began at.
 
     A dropped version can be had again by `driftline replay --version` as long as another version of
-    its lineage is kept; it can't be rolled back to.
+    its lineage is kept; it can be neither rolled back to nor restored.
 
     For example:
 

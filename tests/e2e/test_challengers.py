@@ -55,6 +55,7 @@ def test_challengers_catch_up_are_compared_and_promoted(
         assert "how much lower its loss is" in cluster.run("compare")
         promoted = cluster.run_json("promote", "tree", "--force")
         assert promoted["outcome"] == "applied"
+        assert promoted["evidence"]["n"] == promoted["evidence"]["curve"][-1][0] >= 3000
         replayed = cluster.run_json("replay", "--version", "latest")
         assert replayed["equal"] and replayed["version"] == promoted["version"]
         assert replayed["pipeline"].startswith("HoeffdingTree")

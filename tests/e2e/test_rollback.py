@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stream.kafka_log import open_log
+from stream.learners import load_exported
 from stream.messages import Decision, decode_decision
 from stream.topics import SCORES
 from tests.e2e.cluster import Cluster, by_lane
@@ -26,6 +29,22 @@ def decisions(cluster: Cluster) -> list[tuple[float, Decision]]:
             for batch in log.read(SCORES.full_name(settings.app))
             for record in batch
         ]
+
+
+def undo(cluster: Cluster, rollback: Any, folder: Path) -> str:
+    """Restore what a rollback gave up, by what its audit says: equal in each prediction."""
+    (given_up,) = re.findall(r"`driftline restore (v3-\d+)` undoes that", rollback["detail"])
+    told = cluster.run_json("restore", given_up, "--why", "it was right")
+    assert (told["what"], told["outcome"], told["version"][:3]) == ("restore", "applied", "v5-")
+    found = []
+    for version in (given_up, told["version"], rollback["version"]):
+        file = folder / version
+        cluster.run("versions", "export", version, str(file))
+        learner = load_exported(file)
+        probes = [dict.fromkeys(cluster.settings.event.features, i / 20) for i in range(20)]
+        found.append((learner.fingerprint(), learner.score_many(probes)))
+    assert found[0] == found[1] != found[2]
+    return str(told["version"])
 
 
 @pytest.mark.slow
@@ -61,6 +80,9 @@ def test_a_rollback_under_load_is_in_force_everywhere_within_a_second(
         rest = ("--replay", "--without", "offsets=600..700", "--without", "events=e1,e2")
         rebuilt = cluster.run_json("rollback", "v1-500", *rest)
         assert rebuilt["version"].startswith("v4-")
+        undone = undo(cluster, rebuilt, tmp_path)
+        refused = cluster.run_json("restore", "v1-500", exit_code=1)
+        assert refused["reason"] == "earlier" and "driftline rollback v1-500" in refused["detail"]
 
         found = decisions(cluster)
         for lanes in owners:
@@ -80,7 +102,9 @@ def test_a_rollback_under_load_is_in_force_everywhere_within_a_second(
         assert len(ids) == len(set(ids)), "nothing crashed, so nothing is published again"
         assert cluster.ledger()["adds_up"]
         assert [w.stop() for w in workers] == [0, 0], [w.log[-2000:] for w in workers]
-        replayed = cluster.run_json("replay", "--version", "latest")
+        again = cluster.run_json("replay", "--version", undone)
+        assert again["equal"] and again["version"] == undone
+        replayed = cluster.run_json("replay", "--version", rebuilt["version"])
         assert replayed["equal"] and replayed["version"] == rebuilt["version"]
         assert 0 < replayed["learned"] <= replayed["position"] - 100
         listed = [(r["what"], r["outcome"]) for r in cluster.run_json("audit")]
@@ -91,6 +115,8 @@ def test_a_rollback_under_load_is_in_force_everywhere_within_a_second(
             ("freeze", "applied"),
             ("thaw", "applied"),
             ("rollback", "applied"),
+            ("restore", "applied"),
+            ("restore", "refused"),
         ]
     finally:
         cluster.close()

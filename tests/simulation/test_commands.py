@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import Counter
 from itertools import count
@@ -13,6 +14,7 @@ from models import checkpoint
 from models.lineage import Course, parse_id
 from stream.learners import learner_before
 from stream.messages import AuditRecord, Command, decode_audit, decode_decision, encode_json
+from stream.succession import Succession, decode_succession
 from tests.simulation import scenario
 from tests.simulation.crashes import drain
 from tests.simulation.mix import FAULTS
@@ -37,11 +39,15 @@ def some_commands(rng: random.Random, n: int) -> list[bytes]:
     """Make commands that make sense, and some that do not; learning is not left frozen."""
     chosen = []
     for number in range(n):
-        name = rng.choice(["rollback", "rollback", "replay", "freeze", "thaw", "threshold"])
+        name = rng.choice(
+            ["rollback", "rollback", "restore", "replay", "freeze", "thaw", "threshold"]
+        )
         version = f"v1-{7 * rng.randrange(5)}"
         match name:
             case "rollback":
                 body = command(number, "rollback", version=version)
+            case "restore":
+                body = command(number, "restore", version=version, replay=rng.random() < 0.5)
             case "replay":
                 without = rng.choice([{}, POISONED])
                 body = command(number, "rollback", version=version, replay=True, without=without)
@@ -81,9 +87,12 @@ def check_outcomes(world: World) -> dict[str, AuditRecord]:
     began = Counter(
         record.version
         for record in found.values()
-        if record.outcome == "applied" and record.what in ("rollback", "threshold")
+        if record.outcome == "applied" and record.what in ("rollback", "restore", "threshold")
     )
     assert set(began.values()) <= {1}, "two commands began the same lineage"
+    told = sorted(found.values(), key=lambda record: int(record.id.removeprefix("c")))
+    line = functools.reduce(Succession.after, told, Succession(1))
+    assert decode_succession(world.store._states["learn.0"]["succession"]) == line
     examples = world.examples()
     for version, (data, _) in world.store._versions.items():
         meta, _ = checkpoint.peek(data)
@@ -123,7 +132,7 @@ def test_every_case_was_reached() -> None:
     """A property that was never put to the test says nothing."""
     if sum(reached.values()) == 0:
         pytest.skip("run with the seeds of this module")
-    names = ("rollback", "freeze", "thaw")
+    names = ("rollback", "restore", "freeze", "thaw")
     every = [f"{name} {outcome}" for name in names for outcome in ("applied", "refused")]
     for what in (
         *every, "threshold applied", "replays", "told twice", "later lineages", "crash", "fenced"
@@ -147,6 +156,7 @@ def run(crash_at: int | None) -> tuple[dict[str, Any], int]:
         command(2, "thaw"),
         command(3, "threshold", threshold=0.3),
         command(4, "rollback", version="v9-9"),
+        command(5, "restore", version="v1-7", replay=True),
     ]
     for records, commands in ((fed[:half], given[:2]), (fed[half:], given[2:])):
         for topic, partition, value in records:
@@ -173,8 +183,12 @@ def run(crash_at: int | None) -> tuple[dict[str, Any], int]:
 def test_a_crash_at_any_step_around_commands_changes_nothing() -> None:
     """The same outcomes, once each, and the same learner."""
     undisturbed, n_busy = run(crash_at=None)
-    assert [outcome for _, outcome, _ in undisturbed["outcomes"]] == [*["applied"] * 4, "refused"]
-    assert [place[:2] for place in undisturbed["lineages"]] == [(2, "c1"), (3, "c3")]
+    assert [outcome for _, outcome, _ in undisturbed["outcomes"]] == [
+        *["applied"] * 4,
+        "refused",
+        "applied",
+    ]
+    assert [place[:2] for place in undisturbed["lineages"]] == [(4, "c5")]
     assert n_busy > 50
     for crash_at in range(n_busy):
         recovered, _ = run(crash_at)

@@ -14,8 +14,10 @@ from models.learner import Learner
 from models.types import Example
 from stream.challengers import CHUNK_EXAMPLES, Challenger
 from stream.learners import learner_before, new_learner
+from stream.retracing import retrace
 from stream.settings import Settings
 from stream.standings import STANDINGS, Standing, decode_standings
+from stream.succession import Succession, decode_succession
 from tests.learn_lane import Crash, LearnLane
 
 TREE = "hoeffding-tree"
@@ -316,6 +318,11 @@ def test_the_gate_promotes_though_the_champion_never_rests() -> None:
             await world.settle(steps=1)
         (told,) = {record.id: record for record in world.audit if record.who == "gate"}.values()
         assert (told.outcome, told.what, told.subject) == ("applied", "promote", "tree")
+        # What a recovery goes by.
+        assert retrace([told], []).segments == world.handler.lineage.segments != ()
+        assert told.evidence is not None and told.evidence.objections == []
+        line = decode_succession(world.store._states["learn.0"]["succession"])
+        assert line == Succession(1).after(told) != Succession(1)
         assert world.learner.pipeline.startswith("HoeffdingTree")
         expected = twin(world, TREE, *range(1_220))
         assert world.learner.fingerprint() == expected.fingerprint()

@@ -179,8 +179,9 @@ def test_a_subject_stays_forgotten_after_a_rollback() -> None:
         world.command("rollback", version="v1-20", replay=True, without={"entities": ["c3"]})
         await world.settle()
         assert world.in_force.version == "v2-30"
-        for version, replay in (("v1-30", False), ("v1-20", False), ("v1-20", True)):
-            world.command("rollback", version=version, replay=replay)
+        world.command("restore", version="v1-30")
+        for replay in (False, True):
+            world.command("rollback", version="v1-20", replay=replay)
         await world.settle(steps=20)
         assert [(told.reason, told.version) for told in world.audit[-3:]] == [
             ("learned_before", "v2-30"), ("", "v3-30"), ("", "v4-30"),
@@ -190,7 +191,7 @@ def test_a_subject_stays_forgotten_after_a_rollback() -> None:
         world.feed(example(31))
         await world.settle()
         assert world.learner.n_learned == len(others)
-        world.command("rollback", version="v2-30")
+        world.command("restore", version="v2-30")
         await world.settle()
         assert world.audit[-1].version == "v5-31"
 
@@ -418,7 +419,7 @@ def test_a_configured_budget_is_in_force_after_a_restart_and_gives_way_to_comman
         ),
         ("threshold", {"threshold": 1.5}, "bad_arguments", "1.5"),
         ("threshold", {"threshold": {"rule": "share", "share": 2}}, "bad_arguments", "share"),
-        ("demote", {}, "unknown_command", "freeze, promote, rollback, thaw, threshold"),
+        ("demote", {}, "unknown_command", "freeze, promote, restore, rollback, thaw, threshold"),
     ],
 )
 def test_what_can_not_be_done_is_refused_with_the_reason(

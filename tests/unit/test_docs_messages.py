@@ -14,7 +14,6 @@ import pytest
 from models.checkpoint import VersionMeta, decode_meta
 from models.reasons import Reason, Reasons
 from models.types import Direction, DriftKind, DriftLevel, DriftSignal, Example, Task
-from stream.control import Rollback
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.messages import (
     AuditRecord,
@@ -31,6 +30,7 @@ from stream.messages import (
 )
 from stream.replays import Replay, decode_replay
 from stream.settings import load_settings
+from stream.succession import Rollback
 from stream.topics import TOPICS
 from tests.source_files import ROOT
 

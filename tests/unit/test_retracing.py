@@ -28,6 +28,10 @@ def test_the_audit_and_the_log_of_commands_are_enough() -> None:
             ("freeze", {}),
             ("rollback", {"version": "v1-10", "replay": True, "without": {"events": ["e12"]}}),
             ("thaw", {}),
+            ("restore", {"version": "v2-30"}),
+            ("challenger add", {"name": "tree", "pipeline": "hoeffding-tree"}),
+            ("promote", {"name": "tree", "force": True}),
+            ("rollback", {"version": "v1-10"}),
         ]
         n_frozen = 0
         for n, (name, arguments) in enumerate(commands):
@@ -39,11 +43,12 @@ def test_the_audit_and_the_log_of_commands_are_enough() -> None:
             state = world.store._states["learn.0"]
             assert found.segments == world.handler.lineage.segments
             assert {k: v for k, v in found.changes.items() if v is not None} == {
-                key: state[key] for key in ("control", "frozen") if key in state
+                key: state[key] for key in ("control", "frozen", "succession") if key in state
             }
             assert found.n_unknown == 0
             n_frozen += "frozen" in state
         assert n_frozen == 2 and len(found.segments) == 1
+        assert [told.outcome for told in world.audit].count("refused") == 2
 
     asyncio.run(main())
 
