@@ -320,6 +320,17 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _segment(self) -> Settings:
+        field = self.drift.segment
+        known = {*self.event.features, *self.features.names()}
+        if field is not None and field not in known:
+            raise ValueError(
+                f"drift.segment names {field!r}, which is no feature; there are "
+                + ", ".join(sorted(known))
+            )
+        return self
+
+    @model_validator(mode="after")
     def _labels(self) -> Settings:
         if self.join.negative_after and self.model.task is not Task.BINARY:
             raise ValueError(
