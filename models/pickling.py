@@ -65,7 +65,7 @@ class Bound:
         function = inspect.getattr_static(type(owner), name, None)
         if not inspect.isfunction(function):
             raise CheckpointCorrupt(
-                f"has a state that names {type(owner).__name__}.{name}, a method that no learner is "
+                f"has a state that names {type(owner).__name__}.{name}, which no learner is "
                 "made of",
                 Refusal.FORBIDDEN,
             )

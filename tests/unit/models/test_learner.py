@@ -270,7 +270,7 @@ class TestFailures:
 
     @pytest.mark.parametrize(
         "detector",
-        [*CALIBRATED, "river.drift.binary:HDDMW", "river.drift.binary:EDDM", "river.drift:KSWIN"],
+        [*CALIBRATED, "river.drift.binary:HDDMW", "river.drift.binary:EDDM"],
     )
     def test_whatever_watches_is_saved_with_it(self, detector: str) -> None:
         """Some of River's detectors keep a method of their own."""
