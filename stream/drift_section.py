@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -85,6 +86,20 @@ class DriftSettings(Section):
     memory_n: int = Field(
         8, ge=1, le=100, description="recall: models of the past that are kept with the model."
     )
+
+    def check(self, features: Sequence[str]) -> None:
+        """Refuse a segment that is none of the features.
+
+        Raises
+        ------
+        ValueError
+            With the features that there are.
+        """
+        if self.segment is not None and self.segment not in features:
+            raise ValueError(
+                f"drift.segment names {self.segment!r}, which is no feature; there are "
+                + ", ".join(sorted(features))
+            )
 
     @model_validator(mode="after")
     def _check(self) -> DriftSettings:

@@ -315,19 +315,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _derived(self) -> Settings:
         self.features.check(self.event)
+        self.drift.check([*self.event.features, *self.features.names()])
         if self.features.risk and self.model.task not in (Task.BINARY, Task.ANOMALY):
             raise ValueError(f"features.risk needs positives, and model.task is {self.model.task}")
-        return self
-
-    @model_validator(mode="after")
-    def _segment(self) -> Settings:
-        field = self.drift.segment
-        known = {*self.event.features, *self.features.names()}
-        if field is not None and field not in known:
-            raise ValueError(
-                f"drift.segment names {field!r}, which is no feature; there are "
-                + ", ".join(sorted(known))
-            )
         return self
 
     @model_validator(mode="after")
