@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from models import Direction, DriftLevel, DriftSettings, DriftSignal, Example
 from models.data_drift import DataWatch
+from models.movement import FeatureSample
 from models.types import DriftKind, DriftSegment
 from models.watches import DriftWatches
 
@@ -254,3 +255,45 @@ def test_the_batching_of_data_changes_nothing(size: int) -> None:
 
     assert watch(size) == watch(501)
     assert watch(size)
+
+
+def test_paces_and_choices_are_the_same_in_any_batches() -> None:
+    """What decides about budgets and segments later: bit for bit, with times that jump about."""
+    rng = random.Random(3)
+    log = log_of(3_000, 3, lambda i, country: 0.1)
+    log = [(replace(e, event_time=e.event_time + 999 * rng.random()), error) for e, error in log]
+    states = []
+    for size in (7, 3_000):
+        watches = DriftWatches(DriftSettings(segment="country", confirmed_s=1_234.5))
+        for start in range(0, len(log), size):
+            examples, errors = zip(*log[start : start + size], strict=True)
+            watches.observe(examples, errors, range(start, start + len(examples)))
+        budgeting, roster = watches._budgeting, watches._roster
+        states.append((vars(budgeting._pace), budgeting.settings, vars(roster)))
+    assert states[0] == states[1]
+
+
+def test_what_moved_is_what_moved_within_the_segment() -> None:
+    """Another country's amounts moved as well; they are not its reason."""
+    sample, rng = FeatureSample(), random.Random(1)
+    rows = []
+    for i in range(800):
+        amount, age = rng.gauss(0.0, 1.0), rng.gauss(0.0, 1.0)
+        moved = i >= 400
+        country = rng.choice(["AT", "DE"])
+        row = {"country": country, "amount": amount + 9.0 * (moved and country == "DE"),
+               "age": age + 9.0 * (moved and country == "AT")}  # fmt: skip
+        rows.append(Example(f"e{i}", row, True, 0.5, "v1-0", 0, 0.0, 0.0, "labels/0", i, i))
+    signal = DriftSignal(
+        DriftKind.CONCEPT,
+        "error",
+        DriftLevel.CONFIRMED,
+        Direction.WORSENED,
+        0.1,
+        0.5,
+        799,
+        0.0,
+        400,
+    )
+    told = sample.explain([signal.within("country", "AT")], range(800), rows)
+    assert [moved.feature for moved in told[0].moved] == ["age"]
