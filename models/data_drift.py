@@ -8,7 +8,8 @@ the tests of `models.movement`, whose chance is known. So the false-alarm budget
 test may fail as often as blocks and features allow. Of features the reference stands, so that what
 creeps is found; of scores it follows, since a model that learns moves its own scores. Rows that
 depend on each other (seasons, one customer's burst) are no chance, and are told as the drift that
-they are.
+they are. Segments have references and blocks of their own, and share the budget with the whole
+as in `models.watches`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from models.types import (
     Movement,
     Score,
 )
+from models.watches import SharedWatch
 
 THIN = 4
 """Each so manieth row is looked at."""
@@ -34,54 +36,36 @@ _REFERENCE_ROWS, _BLOCK_ROWS = 500, 125
 _N_TOLD = 5
 
 
-class DataWatch:
-    """Tell when scores or features have moved from where they were.
+class _Pair:
+    """The features and the scores of the same rows."""
 
-    Examples
-    --------
-    >>> import random
-    >>> rng = random.Random(7)
-    >>> watch = DataWatch()
-    >>> for i in range(6_000):
-    ...     row = {"amount": rng.gauss(2.0 if i >= 4_000 else 0.0, 1.0), "hour": rng.randrange(24)}
-    ...     for signal in watch.observe_many([row], [rng.random()], [i], [0.0]):
-    ...         if signal.level == "confirmed":
-    ...             print(i, signal.kind, signal.what, "since", signal.since)
-    4499 data amount since 4003
-    """
-
-    def __init__(self, settings: DriftSettings | None = None) -> None:
-        settings = settings or DriftSettings()
-        self._n = 0
+    def __init__(self, settings: DriftSettings) -> None:
         self._data = _Blocks(DriftKind.DATA, settings)
         self._scores = _Blocks(DriftKind.PREDICTION, settings)
 
     def observe_many(
         self,
         rows: Sequence[Features],
-        scores: Sequence[Score],
+        said: Sequence[Mapping[str, FeatureValue]],
         positions: Sequence[int],
         event_times: Sequence[float],
     ) -> list[DriftSignal]:
-        """Absorb rows with their scores, in order; the batching makes no difference."""
         signals = []
-        first = (-self._n - 1) % THIN
-        self._n += len(rows)
-        for i in range(first, len(rows), THIN):
-            score = scores[i]
-            said: Mapping[str, FeatureValue] = (
-                score if isinstance(score, Mapping) else {"score": score}
-            )
-            for blocks, row in ((self._data, rows[i]), (self._scores, said)):
-                if signal := blocks.take(row, positions[i], event_times[i]):
+        columns = zip(rows, said, positions, event_times, strict=True)
+        for row, score, position, event_time in columns:
+            for blocks, values in ((self._data, row), (self._scores, score)):
+                if signal := blocks.take(values, position, event_time):
                     signals.append(signal)
         return signals
+
+    def retune(self, settings: DriftSettings) -> None:
+        self._data.settings = self._scores.settings = settings
 
 
 class _Blocks:
     def __init__(self, kind: DriftKind, settings: DriftSettings) -> None:
         self._kind = kind
-        self._settings = settings
+        self.settings = settings
         self._reference: list[Mapping[str, FeatureValue]] = []
         self._block: list[Mapping[str, FeatureValue]] = []
         self._since = 0
@@ -113,9 +97,9 @@ class _Blocks:
             return None
         n_events = _BLOCK_ROWS * THIN / len(compared)
         surest = min(compared, key=lambda moved: moved.chance)
-        if surest.chance < n_events / self._settings.confirmed_every:
+        if surest.chance < n_events / self.settings.confirmed_every:
             level, self._has_warned = DriftLevel.CONFIRMED, False
-        elif surest.chance < n_events / self._settings.warning_every:
+        elif surest.chance < n_events / self.settings.warning_every:
             # Once, however long it stays so.
             if self._has_warned:
                 return None
@@ -123,7 +107,7 @@ class _Blocks:
         else:
             self._has_warned = False
             return None
-        told = [m.movement for m in compared if m.chance < n_events / self._settings.warning_every]
+        told = [m.movement for m in compared if m.chance < n_events / self.settings.warning_every]
         told.sort(key=lambda movement: (-movement.distance, movement.feature))
         return self._signal(level, told, position, event_time)
 
@@ -151,3 +135,43 @@ class _Blocks:
             since=self._since,
             moved=tuple(told[:_N_TOLD]),
         )
+
+
+class DataWatch(SharedWatch[_Pair]):
+    """Tell when scores or features have moved from where they were.
+
+    Examples
+    --------
+    >>> import random
+    >>> rng = random.Random(7)
+    >>> watch = DataWatch()
+    >>> for i in range(6_000):
+    ...     row = {"amount": rng.gauss(2.0 if i >= 4_000 else 0.0, 1.0), "hour": rng.randrange(24)}
+    ...     for signal in watch.observe_many([row], [rng.random()], [i], [0.0]):
+    ...         if signal.level == "confirmed":
+    ...             print(i, signal.kind, signal.what, "since", signal.since)
+    4499 data amount since 4003
+    """
+
+    def __init__(self, settings: DriftSettings | None = None) -> None:
+        self._n_before_thinning = 0
+        super().__init__(settings or DriftSettings(), each=THIN)
+
+    def observe_many(
+        self,
+        rows: Sequence[Features],
+        scores: Sequence[Score],
+        positions: Sequence[int],
+        event_times: Sequence[float],
+    ) -> list[DriftSignal]:
+        """Absorb rows with their scores, in order; the batching makes no difference."""
+        looked_at = slice((-self._n_before_thinning - 1) % THIN, None, THIN)
+        self._n_before_thinning += len(rows)
+        rows = rows[looked_at]
+        said: list[Mapping[str, FeatureValue]] = [
+            score if isinstance(score, Mapping) else {"score": score} for score in scores[looked_at]
+        ]
+        return self._share(rows, rows, said, positions[looked_at], event_times[looked_at])
+
+    def _new(self, *, is_segment: bool) -> _Pair:
+        return _Pair(self._budgeting.settings)

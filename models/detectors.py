@@ -88,6 +88,19 @@ class Detector:
         self._attribute = "warning_detected" if warns and ":" in name else "drift_detected"
         self.reset()
 
+    def retune(self, every: int, errors: Sequence[float]) -> None:
+        """Take another budget from here on; `errors` are what shall not be forgotten by it.
+
+        River's ADWIN cannot be given another delta, so a new detector sees them once more.
+        """
+        if self._knob is None:
+            return
+        self._knob = knob_of(self._name, every)
+        self.reset()
+        update = self.update
+        for error in errors:
+            update(error)
+
     def reset(self) -> None:
         """Forget all that was seen."""
         if self._knob is None:

@@ -15,9 +15,12 @@ from typing import Any
 import msgspec
 
 from models.detectors import Detector, likeliest_change
+from models.segments import N_MAX
 from models.types import Direction, DriftKind, DriftLevel, DriftSignal
 
-_N_RECENT = 4096
+EVERY_MIN = 1000
+"""No budget allows a false alarm oftener: the detectors' tables begin there."""
+N_HELD = 4096
 
 
 class DriftSettings(msgspec.Struct, frozen=True):
@@ -26,19 +29,40 @@ class DriftSettings(msgspec.Struct, frozen=True):
     On a stream that does not change there is one false confirmation in `confirmed_every` examples,
     and one false warning in `warning_every`. `detector` is a name in `models.detectors.CALIBRATED`,
     or `module:Class`, made with `options`, which knows no budget.
+
+    With `confirmed_s` the budget is one false confirmation in so many seconds of event time, and
+    warnings are as much oftener as by the two numbers, which hold until the pace is known. With
+    `segment` the commonest `segments_max` values of that feature are watched as well, each, and the
+    others together: the budget is shared, see `models.watches`.
     """
 
     detector: str = "adwin"
     confirmed_every: int = 100_000
     warning_every: int = 10_000
     options: dict[str, Any] = {}
+    confirmed_s: float | None = None
+    segment: str | None = None
+    segments_max: int = N_MAX
+
+    def every(self, n: float) -> DriftSettings:
+        """Give the same with a budget of one false confirmation in `n` examples.
+
+        Examples
+        --------
+        >>> DriftSettings(warning_every=5_000, confirmed_every=50_000).every(80_000).warning_every
+        8000
+        """
+        n = max(n, EVERY_MIN)
+        warning = max(n * self.warning_every / self.confirmed_every, EVERY_MIN)
+        return msgspec.structs.replace(self, confirmed_every=round(n), warning_every=round(warning))
 
 
 class DriftWatch:
     """Tell drift warnings from confirmed drift in a stream of prequential errors.
 
     Errors are 0 or 1 for decisions, which is what budgets are calibrated on. Magnitudes work as
-    well (ADWIN's bound adapts to their variance), best when they are of the order of one.
+    well (ADWIN's bound adapts to their variance), best when they are of the order of one. A change
+    is looked for in the last `n_held` errors.
 
     Examples
     --------
@@ -53,8 +77,17 @@ class DriftWatch:
     1375 warning improved since 1327
     """
 
-    def __init__(self, settings: DriftSettings | None = None, what: str = "error") -> None:
+    # A class attribute, for the states that were written before it could be another.
+    _n_held = N_HELD
+
+    def __init__(
+        self,
+        settings: DriftSettings | None = None,
+        what: str = "error",
+        n_held: int = N_HELD,
+    ) -> None:
         self.settings = settings or DriftSettings()
+        self._n_held = n_held
         self.what = what
         name, options = self.settings.detector, self.settings.options
         self._warning = Detector(name, self.settings.warning_every, options, warns=True)
@@ -62,6 +95,13 @@ class DriftWatch:
         # By the batch, as they come: they are looked at when a detector trips.
         self._recent: deque[tuple[Sequence[float], Sequence[int]]] = deque()
         self._n_recent = 0
+
+    def retune(self, settings: DriftSettings) -> None:
+        """Keep the budget of other settings from here on, with the errors held as evidence."""
+        self.settings = settings
+        errors, _ = self.recent()
+        self._warning.retune(settings.warning_every, errors)
+        self._drift.retune(settings.confirmed_every, errors)
 
     def observe(self, error: float, position: int, event_time: float) -> DriftSignal | None:
         """Absorb one error; at most one signal, and a confirmation outranks a warning."""
@@ -114,14 +154,14 @@ class DriftWatch:
             errors, positions = errors[start:end], positions[start:end]
         self._recent.append((errors, positions))
         self._n_recent += len(errors)
-        while self._n_recent - len(self._recent[0][0]) >= _N_RECENT:
+        while self._n_recent - len(self._recent[0][0]) >= self._n_held:
             self._n_recent -= len(self._recent.popleft()[0])
 
     def recent(self) -> tuple[list[float], list[int]]:
         """Give the errors that a change is looked for in, with their positions."""
         errors = [error for batch, _ in self._recent for error in batch]
         positions = [position for _, batch in self._recent for position in batch]
-        return errors[-_N_RECENT:], positions[-_N_RECENT:]
+        return errors[-self._n_held :], positions[-self._n_held :]
 
     def __getstate__(self) -> dict[str, Any]:
         errors, positions = self.recent()

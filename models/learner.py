@@ -41,6 +41,7 @@ from models.types import (
     Score,
     Task,
 )
+from models.watches import DriftWatches
 
 _STATE_SCHEMA = 2
 # Probes: the first examples, and then one for each doubling, so that young learners are told
@@ -108,7 +109,7 @@ class Learner:
         self._model = Model(pipeline, task)
         self._failed = False
         self._prequential = Prequential(task, rolling_n)
-        self._drift = DriftWatch(drift)
+        self._drift = DriftWatches(drift)
         self._sample = FeatureSample()
         self._response = respond(response)
         self._seen = SeenOffsets()
@@ -256,6 +257,9 @@ class Learner:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if isinstance(self._drift, DriftWatch):
+            # A state that was written before segments were watched.
+            self._drift = DriftWatches.around(self._drift)
         self._failed = False
 
     @classmethod
@@ -348,7 +352,5 @@ class Learner:
         scores: list[Any] = [example.score for example in examples]
         self._prequential.observe(truths, scores, self.threshold)
         errors = errors_of(self.task, truths, scores, self.threshold)
-        signals = self._drift.observe_many(
-            errors, offsets, [example.event_time for example in examples]
-        )
+        signals = self._drift.observe(examples, errors, offsets)
         return self._sample.explain(signals, offsets, examples)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from models.segments import segment_of
 from models.types import DriftLevel, DriftSignal, Example, Features, FeatureValue, Movement
 
 _THIN = 8
@@ -80,6 +81,10 @@ class FeatureSample:
         # As it was at the signal, which the rest of the batch is not to change.
         first, positions, _ = next(b for b in reversed(self._batches) if b[1][0] <= signal.position)
         rows = self._rows(first + bisect_right(positions, signal.position))
+        part = signal.segment
+        if part is not None:
+            # Those of the rest cannot be told by the field alone, and are too many kinds to say.
+            rows = [row for row in rows if segment_of(row[2], part.field) == part.value]
         since = signal.since or 0
         before = [features for _, position, features in rows if position < since]
         return rank(before, [features for _, position, features in rows if position >= since])

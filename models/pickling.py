@@ -16,6 +16,7 @@ import inspect
 import io
 import pickle
 import random
+import types
 from collections.abc import Collection
 from typing import Any
 
@@ -46,6 +47,35 @@ _ALLOWED = {
 _REFUSED_RIVER = ("river.datasets", "river.stream", "river.evaluate", "river.checks")
 
 
+class Bound:
+    """A method of an object, as its parts: Python would write `getattr`, which no state may name.
+
+    River's Page-Hinkley test keeps one of its own methods.
+
+    Examples
+    --------
+    >>> from river.stats import Mean
+    >>> mean = Mean()
+    >>> Bound(mean, "update") == mean.update
+    True
+    """
+
+    def __new__(cls, owner: object, name: str) -> Any:
+        """Bind a method that the owner's class defines in Python."""
+        function = inspect.getattr_static(type(owner), name, None)
+        if not inspect.isfunction(function):
+            raise CheckpointCorrupt(
+                f"has a state that names {type(owner).__name__}.{name}, which no learner is "
+                "made of",
+                Refusal.FORBIDDEN,
+            )
+        return types.MethodType(function, owner)
+
+
+def _reduce_method(method: types.MethodType) -> tuple[type[Bound], tuple[object, str]]:
+    return Bound, (method.__self__, method.__name__)
+
+
 def dumps(value: Any) -> bytes:
     """Pickle a learner's state without the generators that nothing depends on."""
     buffer = io.BytesIO()
@@ -60,6 +90,7 @@ def dumps(value: Any) -> bytes:
             state = {**state, "_rng": stand_in}
         return (*reduced[:2], state, *reduced[3:])
 
+    pickler.dispatch_table[types.MethodType] = _reduce_method
     for kind in (proba.Gaussian, proba.Multinomial, proba.Beta):
         pickler.dispatch_table[kind] = reduce_distribution
     pickler.dump(value)

@@ -34,6 +34,7 @@ class ResponseSettings(msgspec.Struct, frozen=True):
 
     `two_sided`: an error that fell is acted on as well. `bakeoff_n` examples decide a comparison,
     and a background learner learns as many before it. `memory_n` models of the past are kept.
+    `segments`: the drift of a segment is acted on as well, though the model is everybody's.
     """
 
     policy: Policy = Policy.ALERT
@@ -42,6 +43,7 @@ class ResponseSettings(msgspec.Struct, frozen=True):
     every_n: int = 10_000
     window_n: int = 30_000
     memory_n: int = 8
+    segments: bool = False
 
 
 class Host(Protocol):
@@ -101,13 +103,17 @@ class Response:
             self._due(host, examples[end - 1], offsets[end - 1])
             while n_answered < len(ends) and ends[n_answered] == end:
                 signal = signals[n_answered]
-                if signal.direction is Direction.WORSENED or self.settings.two_sided:
+                if self._acts_on(signal):
                     action = self._answer(host, signal)
                     answered[n_answered] = msgspec.structs.replace(signal, action=action)
                 n_answered += 1
             start = end
         self._steps = []
         return answered, steps
+
+    def _acts_on(self, signal: DriftSignal) -> bool:
+        is_bad = signal.direction is Direction.WORSENED or self.settings.two_sided
+        return is_bad and (signal.segment is None or self.settings.segments)
 
     def _room(self) -> int:
         # How many examples may be taken until `_due` has to be asked again; at least one.

@@ -104,12 +104,25 @@ class Movement(msgspec.Struct, frozen=True):
     value: str | None = None
 
 
+class DriftSegment(msgspec.Struct, frozen=True):
+    """The part of a stream that drifted: the events with a value of a field, and what of them.
+
+    `value` is None for all values that have no watch of their own, taken together. An event
+    without the field has the empty value.
+    """
+
+    field: str
+    value: str | None
+    what: str
+
+
 class DriftSignal(msgspec.Struct, frozen=True):
     """Evidence that a stream changed: of prequential errors, or without labels of scores or data.
 
     `position` is the offset of the example that tripped the detector, `since` the estimated change
     point; `before` and `after` are the means on either side of it. `moved` are the features that
-    moved most, if any moved beyond chance. `action` says what was done about it.
+    moved most, if any moved beyond chance. `action` says what was done about it. Where `what` is
+    "segment" it was a part of the stream, which `segment` names.
     """
 
     kind: DriftKind
@@ -123,6 +136,32 @@ class DriftSignal(msgspec.Struct, frozen=True):
     since: int | None = None
     moved: tuple[Movement, ...] = ()
     action: str = "none"
+    segment: DriftSegment | None = None
+
+    @property
+    def subject(self) -> str:
+        """What drifted, in words.
+
+        Examples
+        --------
+        >>> signal = DriftSignal(
+        ...     DriftKind.CONCEPT, "error", DriftLevel.WARNING, Direction.WORSENED, 0.1, 0.2, 7, 1.0
+        ... )
+        >>> signal.subject, signal.within("country", "AT").subject
+        ('error', 'error in country=AT')
+        >>> signal.within("country", None).subject
+        'error in the rest of country'
+        """
+        part = self.segment
+        if part is None:
+            return self.what
+        where = f"the rest of {part.field}" if part.value is None else f"{part.field}={part.value}"
+        return f"{part.what} in {where}"
+
+    def within(self, field: str, value: str | None) -> DriftSignal:
+        """Give the signal as one of a segment."""
+        part = DriftSegment(field, value, self.what)
+        return msgspec.structs.replace(self, what="segment", segment=part)
 
 
 class PolicyStep(msgspec.Struct, frozen=True):

@@ -66,6 +66,7 @@ What all parts share:
     decision_settings  its sections of what becomes of a score
     feature_settings  its section of features that are made of the past
     durations   "7d" and "250ms" as seconds
+    alarm_budget  "1 per 30 days" as a number
     drift_section  its section [drift]
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics

@@ -244,7 +244,7 @@ class DemoState:
             share=self._share(signal.event_time),
             level=signal.level,
             direction=signal.direction,
-            what=signal.what,
+            what=signal.subject,
             before=signal.before,
             after=signal.after,
         )

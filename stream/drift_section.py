@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from models.detectors import CALIBRATED
 from models.response import Policy
+from stream.alarm_budget import AlarmBudgetText
 from stream.section import Section
+
+_OF_SEGMENTS = {"segments_max", "segments_act"}
 
 
 class DriftSettings(Section):
@@ -20,6 +24,12 @@ class DriftSettings(Section):
         "which knows no budget.",
     )
     options: dict[str, Any] = Field({}, description="Arguments of such a class.")
+    budget: AlarmBudgetText | None = Field(
+        None,
+        description="False-alarm budget in words, of confirmations: `1 per 30 days` (of event "
+        "time; also hours, weeks, 36h) or `1 per 100000 examples`. Warnings may be ten times as "
+        "frequent. Without it the next two hold.",
+    )
     confirmed_every: int = Field(
         100_000,
         ge=1000,
@@ -28,6 +38,21 @@ class DriftSettings(Section):
     )
     warning_every: int = Field(
         10_000, ge=1000, le=10_000_000, description="The same of warnings; not above the other."
+    )
+    segment: str | None = Field(
+        None,
+        description="Feature by whose values the error, the scores and the features are watched "
+        "as well; the budgets stay what they are in all.",
+    )
+    segments_max: int = Field(
+        8,
+        ge=1,
+        le=100,
+        description="So many values, the commonest, have a watch each; all others share one.",
+    )
+    segments_act: bool = Field(
+        False,
+        description="Policies act on the drift of a segment as well; else it is reported only.",
     )
     label_free: bool = Field(
         True,
@@ -62,8 +87,28 @@ class DriftSettings(Section):
         8, ge=1, le=100, description="recall: models of the past that are kept with the model."
     )
 
+    def check(self, features: Sequence[str]) -> None:
+        """Refuse a segment that is none of the features.
+
+        Raises
+        ------
+        ValueError
+            With the features that there are.
+        """
+        if self.segment is not None and self.segment not in features:
+            raise ValueError(
+                f"drift.segment names {self.segment!r}, which is no feature; there are "
+                + ", ".join(sorted(features))
+            )
+
     @model_validator(mode="after")
     def _check(self) -> DriftSettings:
+        if self.budget is not None and (
+            both := {"confirmed_every", "warning_every"} & self.model_fields_set
+        ):
+            raise ValueError(f"budget and {min(both)} are two budgets: set one of them")
+        if self.segment is None and (unused := _OF_SEGMENTS & self.model_fields_set):
+            raise ValueError(f"{min(unused)} says nothing without segment")
         if self.warning_every > self.confirmed_every:
             raise ValueError("warning_every must not be above confirmed_every, the strict one")
         if self.every_n <= 2 * self.bakeoff_n:

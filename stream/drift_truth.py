@@ -1,9 +1,11 @@
 """Streams whose change points are known, and how the drift watches do on them.
 
 A learner takes each stream as a worker would, labels twenty events late; the error, the scores and
-the features are watched. At a change the rule turns, and two of the five numbers move with it. An
-alarm (a confirmation; of errors, one that rose) within `HORIZON` after a change detects it. Any
-other alarm is a false one, except in a learner's first `WARM_UP` examples, which change by design.
+the features are watched. At a change the rule turns, and two of the five numbers move with it;
+`within` changes in one segment only, a tenth of the events. An alarm (a confirmation; of errors,
+one that rose; of all or of a segment, which share their budget) within `HORIZON` after a change
+detects it. Any other alarm is a false one, except in a learner's first `WARM_UP` examples, which
+change by design.
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ MONITORS = ("error", "score", "data", "always", "never")
 _RAMP = 2_000
 _N_NUMBERS = 5
 _CHANNELS = ("shop", "web", "post")
+SEGMENT = "segment"
+_N_SEGMENTS = 10
+EVENT_EVERY_S = 30.0
+_DAY_S = 86_400.0
 
 
 class Truth(NamedTuple):
@@ -44,6 +50,7 @@ KINDS = {
     "gradual": Truth(14_000, (9_000,), _RAMP),
     "incremental": Truth(14_000, (9_000,), _RAMP),
     "recurring": Truth(18_000, (6_000, 10_000, 14_000)),
+    "within": Truth(14_000, (9_000,)),
 }
 
 
@@ -90,16 +97,21 @@ def stream(kind: str, seed: int) -> Iterator[tuple[Features, bool]]:
     shift = np.where(rng.permutation(_N_NUMBERS) < 2, 1.0, 0.0)
     numbers = rng.normal(size=(truth.n, _N_NUMBERS))
     channels = rng.integers(len(_CHANNELS), size=truth.n).tolist()
+    # Drawn apart: the streams are the same as without.
+    segments = np.random.default_rng([seed, 1]).integers(_N_SEGMENTS, size=truth.n)
     share = _shares(kind, truth)
+    if kind == "within":
+        share *= segments == 0
     if kind != "incremental":
         share = (rng.random(truth.n) < share).astype(float)
     slopes = weights + share[:, None] * (turned - weights)
     chance = 1.0 / (1.0 + np.exp(-np.einsum("ij,ij->i", slopes, numbers)))
     labels = (rng.random(truth.n) < chance).tolist()
     rows = (numbers + share[:, None] * shift).tolist()
-    for values, channel, label in zip(rows, channels, labels, strict=True):
+    columns = zip(rows, channels, segments.tolist(), labels, strict=True)
+    for values, channel, segment, label in columns:
         features: Features = {f"x{i}": value for i, value in enumerate(values)}
-        features["channel"] = _CHANNELS[channel]
+        features |= {"channel": _CHANNELS[channel], SEGMENT: segment}
         yield features, label
 
 
@@ -115,18 +127,30 @@ def _shares(kind: str, truth: Truth) -> np.ndarray[Any, Any]:
 
 
 def watch(kind: str, seed: int, settings: DriftSettings) -> tuple[list[DriftSignal], Learner]:
-    """Let a learner and a label-free watch take a stream; gives all signals, and the learner."""
+    """Let a learner and a label-free watch take a stream; gives all signals, and the learner.
+
+    Whatever field the settings name for segments, here it is `SEGMENT`.
+    """
+    unknown = {SEGMENT} if settings.segment is None else set()
+    if settings.segment is not None:
+        settings = msgspec.structs.replace(settings, segment=SEGMENT)
     learner = Learner(build("logistic", Task.BINARY, seed), Task.BINARY, drift=settings)
     data = DataWatch(settings)
     signals: list[DriftSignal] = []
-    rows = list(stream(kind, seed))
+    rows = [
+        ({name: value for name, value in row.items() if name not in unknown}, label)
+        for row, label in stream(kind, seed)
+    ]
     for start in range(0, len(rows), LABEL_DELAY):
         batch = rows[start : start + LABEL_DELAY]
         offsets = range(start, start + len(batch))
         numbers = [{k: v for k, v in row.items() if k != "channel"} for row, _ in batch]
         scores = [float(score) for score in learner.score_many(numbers)]  # type: ignore[arg-type]
         if start >= WARM_UP:
-            features, times = [row for row, _ in batch], [float(offset) for offset in offsets]
+            features, times = (
+                [row for row, _ in batch],
+                [offset * EVENT_EVERY_S for offset in offsets],
+            )
             signals += data.observe_many(features, scores, offsets, times)
         examples = [
             _example(offset, row, label, score)
@@ -138,8 +162,8 @@ def watch(kind: str, seed: int, settings: DriftSettings) -> tuple[list[DriftSign
 
 def _example(offset: int, features: Features, label: bool, score: float) -> Example:
     return Example(
-        str(offset), features, label, score, "v1-0", 0, float(offset), float(offset),
-        "labels/0", offset, offset,
+        str(offset), features, label, score, "v1-0", 0, offset * EVENT_EVERY_S,
+        (offset + LABEL_DELAY) * EVENT_EVERY_S, "labels/0", offset, offset,
     )  # fmt: skip
 
 
@@ -184,12 +208,20 @@ class DriftTruth:
                 n += 1
                 yield n
 
+    @property
+    def budget(self) -> float:
+        """In how many examples there may be one false alarm, at the pace of these streams."""
+        seconds = self.settings.confirmed_s
+        return self.settings.confirmed_every if seconds is None else seconds / EVENT_EVERY_S
+
     def report(self) -> dict[str, Any]:
         """Give a row for each kind and monitor, and each monitor's rate against the budget."""
         return {
             "seeds": self.n_seeds,
             "detector": self.settings.detector,
-            "budget": self.settings.confirmed_every,
+            "segments": self.settings.segment is not None,
+            "budget": self.budget,
+            "budget_days": _days(self.budget),
             "rows": [
                 {"stream": kind, "monitor": monitor, **tally.row()}
                 for (kind, monitor), tally in self.tallies.items()
@@ -204,6 +236,13 @@ class DriftTruth:
             "monitor": monitor,
             "false_alarms": n_false,
             "quiet_examples": n_quiet,
-            "allowed": n_quiet / self.settings.confirmed_every,
-            "of_budget": n_false * self.settings.confirmed_every / n_quiet,
+            "quiet_days": _days(n_quiet),
+            "allowed": n_quiet / self.budget,
+            "of_budget": n_false * self.budget / n_quiet,
+            "examples_each": n_quiet / n_false if n_false else None,
+            "days_each": _days(n_quiet / n_false) if n_false else None,
         }
+
+
+def _days(n_examples: float) -> float:
+    return n_examples * EVENT_EVERY_S / _DAY_S

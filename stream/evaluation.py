@@ -72,8 +72,14 @@ class Evaluation:
         self._has_time = settings.event.time is not None
         self._risks = bool(settings.features.risk)
         self._encode_label = label_encoder(settings)
+        self._first = self._latest = 0.0
         self._seen: set[str] = set()
         self._n_absorbed = 0
+
+    @property
+    def days(self) -> float | None:
+        """How long the events took, in event time; None where they carry none."""
+        return (self._latest - self._first) / 86_400.0 if self._has_time else None
 
     def run(self, rows: Iterable[Row]) -> Iterator[int]:
         """Take the rows one by one; gives their number, for progress."""
@@ -95,6 +101,9 @@ class Evaluation:
         if event.event_id in self._seen:
             self.invalid["repeated_id"] += 1
             return
+        if not self._seen:
+            self._first = self._latest = event.event_time
+        self._latest = max(self._latest, event.event_time)
         self._seen.add(event.event_id)
         self._absorb(list(self._examples(self._schedule.due(event.event_time))))
         self._score(self._derivation.extend(event), row)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from models.data_drift import DataWatch
 from models.drift import DriftSettings
 from models.types import DriftSignal, Features, Score
 from stream import topics
-from stream.messages import SCHEMA, SHARD_KEY, encode_json
+from stream.messages import SHARD_KEY, encode_drift
 from stream.ports import Message
 
 
@@ -27,7 +25,7 @@ class LabelFree:
     name
         Of the worker: begins the ids of what it tells.
     now
-        Wall time in seconds.
+        Wall time in seconds: tells what was said before a restart from what is said after.
     """
 
     def __init__(self, settings: DriftSettings, name: str, now: Callable[[], float]) -> None:
@@ -37,12 +35,13 @@ class LabelFree:
         self._n = 0
         self._signals: list[DriftSignal] = []
 
-    def observe(self, rows: Sequence[Features], scores: Sequence[Score]) -> None:
+    def observe(
+        self, rows: Sequence[Features], scores: Sequence[Score], event_times: Sequence[float]
+    ) -> None:
         """Take a batch of events with their scores; positions count the events seen here."""
         positions = range(self._n, self._n + len(rows))
         self._n += len(rows)
-        times = [self._now()] * len(rows)
-        self._signals += self._watch.observe_many(rows, scores, positions, times)
+        self._signals += self._watch.observe_many(rows, scores, positions, event_times)
 
     def take(self) -> list[DriftSignal]:
         """Give the signals since the last call."""
@@ -51,10 +50,5 @@ class LabelFree:
 
     def record_of(self, signal: DriftSignal) -> Message:
         """Write a signal for the drift topic."""
-        when = int(signal.event_time * 1000)
-        body = msgspec.to_builtins(signal) | {
-            "id": f"{self._name}-{when}-{signal.position}-{signal.what}-{signal.level}",
-            "shard": 0,
-            "schema": SCHEMA,
-        }
-        return Message(topics.DRIFT.name, 0, SHARD_KEY, encode_json(body))
+        source = f"{self._name}-{int(self._now() * 1000)}"
+        return Message(topics.DRIFT.name, 0, SHARD_KEY, encode_drift(signal, 0, source))

@@ -23,7 +23,7 @@ from models.stores.base import NO_CHANGES, Lease, VersionStore
 from stream import topics
 from stream.challengers import Challengers
 from stream.control import FROZEN, SAID, Control
-from stream.messages import SHARD_KEY, decode_example, encode_drift, encode_json
+from stream.messages import SHARD_KEY, decode_example, drift_count, encode_drift, encode_json
 from stream.ports import Cut, Logs, Message, Outcome, Record
 from stream.responses import records_of
 from stream.rulings import Champion, Decider, Ruling
@@ -141,7 +141,7 @@ class LearnHandler:
         for signal in learned.drifts:
             body = encode_drift(signal, self._shard, learner.lineage)
             outcome.messages.append(Message(topics.DRIFT.name, 0, SHARD_KEY, body))
-            outcome.counts["drift", f"{signal.kind}/{signal.level}/{signal.direction}"] += 1
+            outcome.counts[drift_count(signal)] += 1
         for step in learned.steps:
             outcome.messages += records_of(step, self._shard, learner.lineage, self._parent)
         outcome.counts["learned"] += learned.n_learned

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from models import checkpoint
 from models.drift import DriftSettings
 from models.errors import InvalidPipeline
@@ -19,6 +21,7 @@ from models.response import ResponseSettings
 from models.sealing import KeyRing
 from models.types import Example, Features, FeatureValue, Task, Truth
 from stream import drift_section
+from stream.alarm_budget import budget_of
 from stream.settings import Settings
 
 
@@ -59,6 +62,7 @@ def new_learner(settings: Settings, lineage: int = 1, fresh: Fresh | None = None
             every_n=settings.drift.every_n,
             window_n=settings.drift.window_n,
             memory_n=settings.drift.memory_n,
+            segments=settings.drift.segments_act,
         ),
         rolling_n=model.rolling_n,
         lineage=lineage,
@@ -79,12 +83,20 @@ def trusted(settings: Settings) -> tuple[str, ...]:
 
 def drift_settings(drift: drift_section.DriftSettings) -> DriftSettings:
     """Give the core what it has to know of [drift] to watch."""
-    return DriftSettings(
+    settings = DriftSettings(
         detector=drift.detector,
         confirmed_every=drift.confirmed_every,
         warning_every=drift.warning_every,
         options=drift.options,
+        segment=drift.segment,
+        segments_max=drift.segments_max,
     )
+    if drift.budget is None:
+        return settings
+    budget = budget_of(drift.budget)
+    if budget.examples is not None:
+        return settings.every(budget.examples)
+    return replace(settings, confirmed_s=budget.seconds)
 
 
 def check_learner(settings: Settings) -> Learner:

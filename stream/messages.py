@@ -290,12 +290,22 @@ def encode_dead_letter(record: Any, topic: str, partition: int, error: InvalidMe
     )
 
 
-def encode_drift(signal: DriftSignal, shard: int, lineage: int) -> bytes:
-    """Write a drift message; its id is the same whenever the log is folded again."""
+def encode_drift(signal: DriftSignal, shard: int, source: int | str) -> bytes:
+    """Write a drift message, said by a lineage or a worker; a lineage folded again says the same.
+
+    At one position one thing of one segment drifts: so the id needs no value of the field.
+    """
     body = msgspec.to_builtins(signal)
-    body["id"] = f"{lineage}-{signal.position}-{signal.what}-{signal.level}"
+    part = "" if signal.segment is None else f"-{signal.segment.what}"
+    body["id"] = f"{source}-{signal.position}-{signal.what}{part}-{signal.level}"
     body |= {"shard": shard, "schema": SCHEMA}
     return _json.encode(body)
+
+
+def drift_count(signal: DriftSignal) -> tuple[str, str]:
+    """Give the key that an outcome counts a signal by."""
+    scope = "all" if signal.segment is None else "segment"
+    return "drift", f"{signal.kind}/{signal.level}/{signal.direction}/{scope}"
 
 
 def _base64(data: bytes | None) -> str | None:

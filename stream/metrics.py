@@ -97,8 +97,8 @@ class WorkerMetrics:
         )
         self._drift = Counter(
             "driftline_drift_total",
-            "Drift signals, by kind, level and direction.",
-            ["kind", "level", "direction"],
+            "Drift signals, by kind, level, direction, and whether of all or of a segment.",
+            ["kind", "level", "direction", "scope"],
             registry=self.registry,
         )
         self._latency = self._histogram(

@@ -20,7 +20,7 @@ def records_of(step: PolicyStep, shard: int, lineage: int, version: str | None) 
     why = "it was due, drift or not"
     if cause is not None:
         why = (
-            f"{cause.what} {cause.direction} from {cause.before:.4g} to {cause.after:.4g} since "
+            f"{cause.subject} {cause.direction} from {cause.before:.4g} to {cause.after:.4g} since "
             f"{cause.since}, {cause.level} at {cause.position}"
         )
     audit = AuditRecord(

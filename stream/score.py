@@ -8,8 +8,8 @@ for byte. A decision that a consumer has seen never changes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from models.reasons import Attribution, Reasons
 from models.stores.base import Lease, NewPending, Store
@@ -52,6 +52,9 @@ class Scorer(Protocol):
         ...
 
 
+Observer: TypeAlias = Callable[[Sequence[Features], Sequence[Score], Sequence[float]], None]
+
+
 class ScoreHandler:
     """Validate, score and remember the events of one partition.
 
@@ -63,6 +66,8 @@ class ScoreHandler:
         Says which scores get reasons; None: none.
     stage
         Adds features of the past; None: events are scored as they come.
+    observe
+        Told of all events that are scored: features, scores and event times.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class ScoreHandler:
         silence: Silence | None = None,
         explaining: Explaining | None = None,
         stage: Stage | None = None,
+        observe: Observer | None = None,
     ) -> None:
         self._partition = partition
         self._topic = topic
@@ -91,6 +97,7 @@ class ScoreHandler:
         self._silence = silence
         self._explaining = explaining
         self.stage = stage
+        self._observe = observe
         self._fields = decoder.fields if stage is None else stage.fields
         self._lease: Lease | None = None
         self._watermark = float("-inf")
@@ -141,7 +148,10 @@ class ScoreHandler:
         return outcome
 
     def _score(self, events: list[Event], offsets: list[int]) -> list[Pending]:
-        scores = self._scorer.score_many([event.features for event in events])
+        rows = [event.features for event in events]
+        scores = self._scorer.score_many(rows)
+        if self._observe is not None:
+            self._observe(rows, scores, [event.event_time for event in events])
         # River's sigmoid gives the integers 0 and 1 far out, which JSON would keep.
         plain: list[Any] = [dict(s) if isinstance(s, Mapping) else float(s) for s in scores]
         version, position, stale = self._scorer.stamp()
@@ -154,8 +164,8 @@ class ScoreHandler:
         if self._explaining is not None and (
             chosen := self._explaining.choose(plain, threshold, position)
         ):
-            rows = [events[i].features for i in chosen]
-            for i, found in zip(chosen, self._scorer.explain_many(rows), strict=True):
+            found_for = self._scorer.explain_many([rows[i] for i in chosen])
+            for i, found in zip(chosen, found_for, strict=True):
                 reasons[i] = self._explaining.tell(found)
         return [
             Pending(

@@ -33,8 +33,6 @@ class ModelInForce:
         self._staleness_max = staleness_max
         self.live: Learner | None = None
         self._rule: ThresholdRule | None = None
-        self.observe: Callable[[Sequence[Features], Sequence[Score]], None] | None = None
-        """Told of all events that are scored, with their scores."""
         self.live_version: str | None = None
         self._snapshot = fresh()
         self._snapshot_version = self._snapshot.version_id
@@ -58,10 +56,7 @@ class ModelInForce:
 
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """Score events, in order."""
-        scores = (self.live or self._snapshot).score_many(rows)
-        if self.observe is not None:
-            self.observe(rows, scores)
-        return scores
+        return (self.live or self._snapshot).score_many(rows)
 
     def explain_many(self, rows: Sequence[Features]) -> list[Attribution]:
         """Attribute the scores that `score_many` gives now to features."""

@@ -317,6 +317,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _derived(self) -> Settings:
         self.features.check(self.event)
+        self.drift.check([*self.event.features, *self.features.names()])
         if self.features.risk and self.model.task not in (Task.BINARY, Task.ANOMALY):
             raise ValueError(f"features.risk needs positives, and model.task is {self.model.task}")
         return self

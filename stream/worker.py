@@ -27,7 +27,7 @@ from stream.label_free import LabelFree
 from stream.lane import Lane
 from stream.learn import LearnHandler
 from stream.learners import drift_settings, new_learner, trusted
-from stream.messages import SHARD_KEY, AuditRecord, encode_json
+from stream.messages import SHARD_KEY, AuditRecord, drift_count, encode_json
 from stream.metrics import WorkerMetrics
 from stream.ports import Clock, Handler, Logs, Message, Outbox, Outcome, Record
 from stream.re_keyed import EnrichedDecoder, FactPublisher, Rekeyer
@@ -93,8 +93,6 @@ class Worker:
         self._audit: list[Message] = []
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
         self._label_free = LabelFree(drift_settings(settings.drift), name, clock.now)
-        if settings.drift.label_free:
-            self.model.observe = self._label_free.observe
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
         runs_on = "compiled estimators" if self._fresh().is_compiled else "River's own estimators"
         log.info("pipeline %s runs on %s", settings.model.pipeline, runs_on)
@@ -199,6 +197,7 @@ class Worker:
             silence=self._silence(partition),
             explaining=settings.reasons.explaining(settings.model.task),
             stage=stage if place or stage.adds else None,
+            observe=self._label_free.observe if settings.drift.label_free else None,
         )
 
     def _rekeyers(self, made: Sequence[Stage]) -> list[Rekeyer]:
@@ -277,9 +276,8 @@ class Worker:
 
     def _note_drift(self) -> None:
         for signal in self._label_free.take():
-            log.info("drift without labels, %s: %s moved", signal.level, signal.what)
-            key = "drift", f"{signal.kind}/{signal.level}/{signal.direction}"
-            self.metrics.count(Outcome(counts={key: 1}))
+            log.info("drift without labels, %s: %s moved", signal.level, signal.subject)
+            self.metrics.count(Outcome(counts={drift_count(signal): 1}))
             self._audit.append(self._label_free.record_of(signal))
 
     def _note_refusal(self, refused: RefusedVersion) -> None:

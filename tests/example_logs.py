@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from models import Example, Features, Learner, Score, Task, Truth, build
+from models import DriftSettings, Example, Features, Learner, Score, Task, Truth, build
 
 CLASSES = ("low", "middle", "high")
 # One pipeline per kind of state: linear, trees with and without their own generators, forest,
@@ -25,9 +25,16 @@ PIPELINES = [
 ]
 
 
+# Some watch segments as well, under a budget in time: few values, so that some are pooled.
+WATCHED = {"logistic": "c", "fraud": "TERMINAL_ID", "softmax": "c", "half-space-trees": "c"}
+
+
 def new_learner(name: str, task: Task, *, rolling_n: int = 50) -> Learner:
     """Build a fresh learner."""
-    return Learner(build(name, task, seed=11), task, rolling_n=rolling_n)
+    drift = DriftSettings()
+    if name in WATCHED:
+        drift = DriftSettings(segment=WATCHED[name], segments_max=2, confirmed_s=5_000.0)
+    return Learner(build(name, task, seed=11), task, rolling_n=rolling_n, drift=drift)
 
 
 def features_for(name: str, rng: random.Random) -> Features:
@@ -112,14 +119,20 @@ def absorb_in(
 
 def everything(learner: Learner) -> tuple[object, ...]:
     """What two learners must agree on to be the same, bit for bit."""
-    watch = learner._drift
+    watches = [learner._drift.whole, *learner._drift._segments.values()]
     return (
         learner.n_learned,
         learner.metrics(),
         learner.fingerprint(),
         learner._probes,
-        watch.recent()[0],
-        [(window.river.width, window.river.total) for window in (watch._warning, watch._drift)],
+        [*learner._drift._segments],
+        learner._drift._budgeting.settings,
+        [watch.recent()[0] for watch in watches],
+        [
+            (window.river.width, window.river.total)
+            for watch in watches
+            for window in (watch._warning, watch._drift)
+        ],
         [features for _, _, features in learner._sample._rows(learner._sample._n)],
         learner._seen._origins,
     )

@@ -35,9 +35,11 @@ def evaluate_drift(config: str | None, *, n_seeds: int, as_json: bool) -> None:
 
 def _print(report: dict[str, Any]) -> None:
     console = out()
+    scope = "all and segments together" if report["segments"] else "no segments"
     console.print(
-        f"{report['detector']}, one false alarm in {report['budget']:,} examples allowed, "
-        f"{report['seeds']} streams of each kind; delays are in examples"
+        f"{report['detector']}, {scope}; one false alarm in {report['budget']:,.0f} examples or "
+        f"{report['budget_days']:,.1f} days allowed, {report['seeds']} streams of each kind; "
+        "delays are in examples"
     )
     table = Table("stream", "monitor", box=None)
     for title in ("changes", "missed", "delay", "delay p90", "false alarms", "quiet examples"):
@@ -48,14 +50,19 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row(row["stream"], row["monitor"], *map(_cell, cells))
     console.print(table)
     table = Table("monitor", box=None)
-    for title in ("false alarms", "allowed", "of the budget"):
+    for title in ("false alarms", "allowed", "of the budget", "one in examples", "in days"):
         table.add_column(title, justify="right")
     for row in report["budgets"]:
         table.add_row(
             row["monitor"], _cell(row["false_alarms"]), f"{row['allowed']:.1f}",
-            f"{row['of_budget']:,.2f}",
+            f"{row['of_budget']:,.2f}", _number(row["examples_each"], 0),
+            _number(row["days_each"], 1),
         )  # fmt: skip
     console.print(table)
+
+
+def _number(value: float | None, n_decimals: int) -> str:
+    return DETECTS_NOTHING if value is None else f"{value:,.{n_decimals}f}"
 
 
 def _cell(value: int | None) -> str:

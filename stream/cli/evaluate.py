@@ -162,7 +162,11 @@ def _report(evaluation: Evaluation, settings: Settings, seconds: float) -> dict[
         "version": learner.version_id,
         "fingerprint": learner.fingerprint(),
         "metrics": learner.metrics(),
-        "drifts": [msgspec.to_builtins(signal) for signal in evaluation.drifts],
+        "drifts": [
+            msgspec.to_builtins(signal) | {"subject": signal.subject}
+            for signal in evaluation.drifts
+        ],
+        "alarms": _alarms(evaluation),
     }
     if evaluation.frozen is not None:
         frozen, learning = evaluation.frozen.values()
@@ -172,6 +176,17 @@ def _report(evaluation: Evaluation, settings: Settings, seconds: float) -> dict[
             "learning": learning["total"],
         }
     return report
+
+
+def _alarms(evaluation: Evaluation) -> dict[str, Any]:
+    # What a false-alarm budget is about: confirmations of an error that rose, in its two units.
+    alarms = [s for s in evaluation.drifts if s.level == "confirmed" and s.direction == "worsened"]
+    n, days = len(alarms), evaluation.days
+    return {
+        "n": n,
+        "examples_each": evaluation.learner.n_learned / n if n else None,
+        "days_each": days / n if n and days is not None else None,
+    }
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -188,7 +203,7 @@ def _print(report: dict[str, Any]) -> None:
         console.print(alerts_table(report["alerts"]))
     if "frozen" in report:
         console.print(_frozen_table(report["frozen"]))
-    _print_drifts(report["drifts"])
+    _print_drifts(report["drifts"], report["alarms"])
 
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
@@ -234,14 +249,21 @@ def _frozen_table(frozen: dict[str, Any]) -> Table:
     return table
 
 
-def _print_drifts(drifts: list[dict[str, Any]]) -> None:
+def _print_drifts(drifts: list[dict[str, Any]], alarms: dict[str, Any]) -> None:
     console = out()
-    console.print(f"drift signals: {len(drifts)}")
+    rate = ""
+    if alarms["n"]:
+        days = "" if alarms["days_each"] is None else f" or {alarms['days_each']:,.1f} days"
+        rate = (
+            f", {alarms['n']} confirmed and worsened: one in {alarms['examples_each']:,.0f} "
+            f"examples{days}"
+        )
+    console.print(f"drift signals: {len(drifts)}{rate}")
     for signal in drifts[:N_DRIFTS_SHOWN]:
         style = "red" if signal["level"] == "confirmed" else "yellow"
         console.print(
-            f"  at {signal['position']:,}: {signal['level']}, {signal['direction']}, error "
-            f"{signal['before']:.4f} to {signal['after']:.4f}",
+            f"  at {signal['position']:,}: {signal['level']}, {signal['direction']}, "
+            f"{signal['subject']} {signal['before']:.4f} to {signal['after']:.4f}",
             style="green" if signal["direction"] == "improved" else style,
         )
     if len(drifts) > N_DRIFTS_SHOWN:

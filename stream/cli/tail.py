@@ -126,11 +126,22 @@ def _drift(body: dict[str, Any]) -> tuple[str, str]:
     if body.get("direction") == "improved":
         style = "green"
     return (
-        f"{body.get('level')} {body.get('kind')} drift of {body.get('what')}: "
+        f"{body.get('level')} {body.get('kind')} drift of {_subject(body)}: "
         f"{body.get('direction')}, {_number(body.get('before'))} to {_number(body.get('after'))} "
         f"at position {body.get('position')}",
         style,
     )
+
+
+def _subject(body: dict[str, Any]) -> str:
+    import msgspec
+
+    from models.types import DriftSignal
+
+    try:
+        return msgspec.convert(body, DriftSignal).subject
+    except msgspec.ValidationError:
+        return str(body.get("what"))
 
 
 def _version(body: dict[str, Any]) -> tuple[str, str]:

@@ -73,6 +73,8 @@ SOMETIMES = (
     "corrected silence",
     "confirmed silence",
     "correction waited",
+    "drift",
+    "drift of a segment",
 )
 """What some seed must reach: a property that was never put to the test says nothing."""
 
@@ -101,6 +103,9 @@ def run_seed(seed: int) -> Counter[str]:
     for letter in world.log.all("dead-letters"):
         reached[json.loads(letter.value or b"")["reason"]] += 1
     _note_examples(world, reached)
+    for record in world.log.all("drift"):
+        is_part = json.loads(record.value or b"")["segment"] is not None
+        reached["drift of a segment" if is_part else "drift"] += 1
     on_their_way = [json.loads(record.value or b"") for record in world.log.all("by-shop")]
     places = Counter((e["partition"], e["offset"]) for e in on_their_way if e["kind"] == "event")
     reached["repeated on the way"] += sum(n > 1 for n in places.values())

@@ -28,6 +28,16 @@ FEATURES: dict[str, dict[str, Any]] = {
 }
 
 
+DRIFT: dict[str, Any] = {
+    "segment": "shop",
+    "segments_max": 2,
+    "budget": "1 per day",
+    "detector": "river.drift:PageHinkley",
+    "options": {"min_instances": 2, "delta": 0.0, "threshold": 0.4},
+}
+"""So jumpy that it fires within a run, in all of the stream and in segments of it."""
+
+
 def settings(
     pipeline: str = "logistic",
     partitions: int = 2,
@@ -67,6 +77,7 @@ def settings(
             "negative_weight": 0.25,
         },
         versions={"every_n": 7, "interval": version_interval, "keep": 100},
+        drift=DRIFT,
     )
 
 

@@ -13,7 +13,15 @@ import pytest
 
 from models.checkpoint import VersionMeta, decode_meta
 from models.reasons import Reason, Reasons
-from models.types import Direction, DriftKind, DriftLevel, DriftSignal, Example, Task
+from models.types import (
+    Direction,
+    DriftKind,
+    DriftLevel,
+    DriftSegment,
+    DriftSignal,
+    Example,
+    Task,
+)
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.messages import (
     AuditRecord,
@@ -39,6 +47,7 @@ SIGNAL = DriftSignal(
     DriftKind.CONCEPT, "error", DriftLevel.WARNING, Direction.WORSENED, 0.1, 0.2, 7, 1.0, 5
 )
 DRIFT = {name: type(value) for name, value in json.loads(encode_drift(SIGNAL, 0, 1)).items()}
+DRIFT["segment"] = DriftSegment | None
 # What the learn lane adds to the metadata of a version.
 NOTICE = {"event": str, "shard": int}
 FIELDS: dict[str, dict[str, Any]] = {

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from models import DriftSettings
 from stream.cli import app
 from stream.drift_truth import (
+    EVENT_EVERY_S,
     HORIZON,
     KINDS,
     MONITORS,
@@ -44,6 +45,14 @@ def test_a_change_is_seen_by_all_and_before_it_there_is_quiet() -> None:
     assert learner.n_learned == KINDS["abrupt"].n
 
 
+def test_what_changes_in_one_segment_is_named() -> None:
+    """A tenth of the traffic, by whatever name the settings know its field."""
+    signals, _ = watch("within", 0, DriftSettings(segment="COUNTRY"))
+    named = {s.subject for s in signals if s.level == "confirmed" and s.position >= 9_000}
+    assert "error in segment=0" in named
+    assert not {s.subject for s in watch("within", 0, DriftSettings())[0] if s.segment}
+
+
 def test_a_tally_counts_delays_misses_and_false_alarms() -> None:
     """An alarm within the horizon detects, a second one there is no false one, others are."""
     tally = Tally()
@@ -65,12 +74,24 @@ def test_the_command_prints_a_table_and_json() -> None:
     assert rows["abrupt", "never"]["missed"] == 1
     assert rows["abrupt", "always"]["missed"] == rows["abrupt", "error"]["missed"] == 0
     assert rows["stable", "always"]["false_alarms"] == 180
-    assert report["budget"] == 100_000
+    assert (report["budget"], report["budget_days"]) == (100_000, pytest.approx(34.7, abs=0.1))
+    always = next(row for row in report["budgets"] if row["monitor"] == "always")
+    assert always["examples_each"] == 100
+    assert always["days_each"] == 100 * EVENT_EVERY_S / 86_400
 
 
-def test_the_budget_is_kept_at_a_tight_one() -> None:
+@pytest.mark.parametrize(
+    "tight",
+    [
+        DriftSettings(warning_every=2_000, confirmed_every=10_000),
+        DriftSettings(warning_every=2_000, confirmed_every=10_000, segment="COUNTRY"),
+        DriftSettings(confirmed_s=10_000 * EVENT_EVERY_S, segment="COUNTRY"),
+    ],
+    ids=["whole", "segments", "segments-by-days"],
+)
+def test_the_budget_is_kept_at_a_tight_one(tight: DriftSettings) -> None:
     """No monitor alarms more than twice as often as allowed, on streams that do not change."""
-    truth = DriftTruth(DriftSettings(warning_every=2_000, confirmed_every=10_000), n_seeds=1)
+    truth = DriftTruth(tight, n_seeds=1)
     for seed in range(4):
         signals, _ = watch("stable", seed, truth.settings)
         for monitor in MONITORS:

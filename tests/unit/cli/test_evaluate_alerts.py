@@ -52,6 +52,22 @@ def test_alerts_are_counted_priced_and_ranked_by_card(payments: Path) -> None:
     assert report["metrics"]["baselines"]["no_skill_pr_auc"] == alerts["positives"] / 2_000
 
 
+def test_alarms_are_counted_in_examples_and_in_days(
+    payments: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are rates of the same alarms: 2,000 payments in ten days."""
+    monkeypatch.setenv("DRIFTLINE_DRIFT__DETECTOR", "river.drift:PageHinkley")
+    jumpy = {"min_instances": 2, "delta": 0.0, "threshold": 0.5}
+    monkeypatch.setenv("DRIFTLINE_DRIFT__OPTIONS", json.dumps(jumpy))
+    report = json.loads(run(str(payments), "-c", "fraud", "--json").stdout)
+    alarms = report["alarms"]
+    kinds = [(signal["level"], signal["direction"]) for signal in report["drifts"]]
+    assert alarms["n"] == kinds.count(("confirmed", "worsened"))
+    assert alarms["n"] > 0
+    assert alarms["examples_each"] == report["learned"] / alarms["n"]
+    assert alarms["days_each"] == pytest.approx(10.0 / alarms["n"], rel=0.01)
+
+
 def test_it_is_told_to_people(payments: Path) -> None:
     """With what no skill reaches beside the model's figures."""
     told = run(str(payments), "-c", "fraud", "--entity", "TERMINAL_ID", "--costs", "2:50").stdout

@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import base, linear_model, preprocessing
 
-from models import CheckpointCorrupt, Learner, LearnFailed, SeenOffsets, Task, build, pickling
+from models import (
+    CheckpointCorrupt,
+    DriftSettings,
+    Learner,
+    LearnFailed,
+    SeenOffsets,
+    Task,
+    build,
+    pickling,
+)
+from models.detectors import CALIBRATED
 from tests.example_logs import (
     PIPELINES,
     absorb_in,
@@ -257,6 +267,20 @@ class TestFailures:
         log = make_log("logistic", Task.BINARY, 3)
         with pytest.raises(AssertionError, match="rise"):
             new_learner("logistic", Task.BINARY).absorb(log, [0, 2, 2])
+
+    @pytest.mark.parametrize(
+        "detector",
+        [*CALIBRATED, "river.drift.binary:HDDMW", "river.drift.binary:EDDM"],
+    )
+    def test_whatever_watches_is_saved_with_it(self, detector: str) -> None:
+        """Some of River's detectors keep a method of their own."""
+        drift = DriftSettings(detector=detector)
+        learner = Learner(build("logistic", Task.BINARY, 1), Task.BINARY, drift=drift)
+        log = make_log("logistic", Task.BINARY, N)
+        absorb_in(learner, log[:100], range(100), [50])
+        again = Learner.load(learner.dump())
+        tails = [absorb_in(one, log[100:], range(100, N), [7]) for one in (learner, again)]
+        assert tails[0] == tails[1]
 
     def test_a_state_of_another_schema_is_refused(self) -> None:
         """Rather than guessed at."""

@@ -55,6 +55,8 @@ def named(module: str, name: str) -> bytes:
         # Through us.
         named("models.pickling", "loads"),
         named("models.pipelines", "importlib.import_module"),
+        pickle.dumps(Calls(pickling.Bound, "{0.x}", "format")),
+        pickle.dumps(Calls(pickling.Bound, tree.HoeffdingTreeClassifier(), "__class__")),
     ],
 )
 def test_what_no_learner_is_made_of_is_refused(data: bytes) -> None:
