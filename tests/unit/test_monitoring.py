@@ -39,11 +39,13 @@ def test_an_outcome_is_counted_by_name_and_reason() -> None:
     metrics = WorkerMetrics()
     counts = Counter({"events": 3, "scores": 2})
     counts["dead_letters", "not_json"] = 1  # type: ignore[index]
+    counts["arm_failures", "forest"] = 4  # type: ignore[index]
     counts["drift", "concept/confirmed/worsened"] = 1  # type: ignore[index]
     metrics.count(Outcome(counts=counts))  # type: ignore[arg-type]
     text = metrics.exposition().decode()
     assert "driftline_events_total 3.0" in text
     assert 'driftline_dead_letters_total{reason="not_json"} 1.0' in text
+    assert 'driftline_arm_failures_total{arm="forest"} 4.0' in text
     drift = 'driftline_drift_total{direction="worsened",kind="concept",level="confirmed"} 1.0'
     assert drift in text
 
