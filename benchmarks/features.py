@@ -25,6 +25,7 @@ from rich.table import Table
 from benchmarks.pending import connect
 from models.stores.redis import RedisStore
 from models.types import Example
+from stream.arms import Arms
 from stream.decoding import Event, EventDecoder
 from stream.learners import new_learner
 from stream.messages import encode_json
@@ -33,6 +34,7 @@ from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
 from stream.topology import event_stages
+from stream.vault import Vault
 
 RATIO_MIN = 0.6
 WORKER_BYTES_MAX = 400
@@ -97,6 +99,17 @@ def scorer(settings: Settings) -> ModelInForce:
     return model
 
 
+def no_arms(settings: Settings, store: RedisStore) -> Arms:
+    """Say that no challenger scores."""
+    vault = Vault(
+        store, keys=None, trusted=(), in_background=asyncio.to_thread, tell=lambda refused: None
+    )
+    staleness_max = settings.worker.model_staleness_max
+    return Arms(
+        store, vault, in_background=asyncio.to_thread, now=lambda: 0.0, staleness_max=staleness_max
+    )
+
+
 async def score(client: Any, app: str, windows: bool, log: list[Kafka]) -> float:
     """Give the seconds that the handler and its commits take for the log."""
     configured = settings(windows)
@@ -107,6 +120,7 @@ async def score(client: Any, app: str, windows: bool, log: list[Kafka]) -> float
         topic="bench.events",
         decoder=EventDecoder(configured.event),
         scorer=scorer(configured),
+        arms=no_arms(configured, store),
         store=store,
         task=configured.model.task,
         threshold=0.5,

@@ -156,8 +156,8 @@ class Learner:
         1. Skip records below the position and examples that were appended twice.
         2. Check what can be checked before anything changes.
         3. Test: metrics and drift, on the score of score time (so it does not matter what has been
-           learned by now). What was never scored is learned and not tested. A corrected label is
-           one more test.
+           learned by now). What was never scored, or by a challenger that took a share of the
+           traffic, is learned and not tested. A corrected label is one more test.
         4. Learn, in log order, exactly as `model.learn_one(x, y)` for each. After an example that
            drift was found at, the policy may exchange the model.
         5. Move the position to one past the last offset.
@@ -334,7 +334,8 @@ class Learner:
         return drifts
 
     def _spend(self, keeper: BudgetKeeper, examples: list[Example]) -> None:
-        # What was published for events, each once: of an anomaly's two examples, the first.
+        # What was published for events, by any arm, each once: of an anomaly's two examples, the
+        # first.
         unsupervised = self.task is Task.ANOMALY
         scored = [e for e in examples if (e.label is None) is unsupervised and e.score is not None]
         scores: list[Any] = [example.score for example in scored]
@@ -343,7 +344,7 @@ class Learner:
             self.threshold = keeper.threshold
 
     def _test_part(self, examples: list[Example], offsets: list[int]) -> list[DriftSignal]:
-        kept = [i for i, e in enumerate(examples) if e.label is not None and e.score is not None]
+        kept = [i for i, e in enumerate(examples) if e.label is not None and e.tests_champion]
         if len(kept) < len(examples):
             examples, offsets = [examples[i] for i in kept], [offsets[i] for i in kept]
         if not examples:

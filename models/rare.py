@@ -160,7 +160,7 @@ class HonestScores:
             return
         every_n = max(1, self.rare.calibration_n // _LINES_PER_MEMORY)
         for example, offset in zip(examples, offsets, strict=True):
-            if example.score is None or example.model_position is None:
+            if not example.tests_champion or example.model_position is None:
                 continue
             at = bisect_right(self._lines, example.model_position, key=itemgetter(0)) - 1
             _, slope, shift = self._lines[max(0, at)]

@@ -4,6 +4,9 @@ Why the budget is held by the fold and not by those who score: so the threshold 
 of the examples log, is the same on every worker, travels in each version, and survives whatever the
 learner survives. The price is that it follows the scores of events whose labels have come: what
 labels do not cover, or cover late, it does not see.
+
+A budget is one of all alerts that go out. So scores count whoever gave them, the champion or a
+challenger with a share of the traffic, and one threshold decides for all.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     event itself is learned before its label is known. `score`, `version` and `model_position` are
     None where the event was never scored: its label brought the features. `entity` says whose event
     it was. A corrected label is the next `revision`. `offset` and `floor` make the fold idempotent
-    (see `models.seen.SeenOffsets`); times are seconds since the epoch.
+    (see `models.seen.SeenOffsets`); times are seconds since the epoch. `arm` names the challenger
+    whose score was served; it is unset where it was the champion's.
     """
 
     event_id: str
@@ -64,7 +65,13 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     weight: float = 1.0
     revision: int = 1
     entity: str | None = None
+    arm: str | msgspec.UnsetType = msgspec.UNSET
     schema: int = 1
+
+    @property
+    def tests_champion(self) -> bool:
+        """Whether `score` is one that the champion gave, which its label can be held against."""
+        return self.score is not None and self.arm is msgspec.UNSET
 
 
 class DriftKind(Choice):

@@ -5,7 +5,8 @@ The flow, once for each batch of records:
 1. `app` builds a Faust application; Faust joins the consumer group and is assigned partitions.
 2. `delivery` hands whole fetched batches to the `agents`, which give them to the `lanes`.
 3. A `lane` is one partition with one owner: it takes its position from Redis, and calls a handler.
-4. `score` validates an event, scores it with the model in force, stores the decision as pending
+4. `score` validates an event, scores it with the model in force, or the challenger whose share
+   its entity is in, stores the decision as pending
    (first write wins) and publishes it to scores and, if it alerts, to alerts.
 5. `label` finds the pending event of a label and appends an example: features, score, label. What
    nobody labels in time, the score lane appends as a negative, if so configured.
@@ -29,6 +30,8 @@ The worker:
     lane        one partition in order; the commit order of all lanes
     score       handler: event to decision            (knows no framework)
     explaining  which decisions get reasons
+    arms        challengers that score live traffic: in shadow, or a share for real
+    shadows     what they say of events that another arm decided
     silence     its sweep: events that nobody labelled become negatives
     label       handler: label to example             (knows no framework)
     fields      the feature names behind pending records
@@ -41,6 +44,7 @@ The worker:
     control     operators' commands, decided one at a time (knows no framework)
     succession  the line of champions, and which commands go along it
     rulings     what they are decided with
+    challenger  one of the learners beside the champion
     challengers  learners beside the champion, in the time that it leaves
     challenger_states  how they are saved
     challenge   commands about them, and the gate

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from models.errors import InvalidPipeline
 from models.lineage import Fresh, Lineage, Segment
-from stream.challengers import Challenger, Challengers
+from stream.challenger import Challenger
+from stream.challengers import Challengers
 from stream.learners import new_learner
-from stream.messages import AuditRecord, Command, GateEvidence
+from stream.messages import CHAMPION, AuditRecord, Command, GateEvidence
 from stream.ports import Logs
 from stream.rulings import Champion, Effect, FreeLineage, Refused, arguments_of
 from stream.settings import Settings
-from stream.standings import STANDINGS
 from stream.vault import Vault
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -31,13 +31,30 @@ UNTRAINED = "v0-0"
 """What a challenger's first segment has as its base."""
 
 
+Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
 class Add(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Let a fresh learner learn beside the champion, from the log's start or from now on."""
+    """Let a fresh learner learn beside the champion, from the log's start or from now on.
+
+    Once it is ready, it scores a `shadow` of the events unserved, and decides those of a `share` of
+    the entities.
+    """
 
     name: str
     pipeline: str | None = None
     seed: int | None = None
     begin: Literal["start", "now"] = "start"
+    shadow: Fraction = 0.0
+    share: Fraction = 0.0
+
+
+class Traffic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Give a challenger more or less of the live traffic; None leaves as it is."""
+
+    name: str
+    shadow: Fraction | None = None
+    share: Fraction | None = None
 
 
 class Drop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,13 +77,16 @@ class ChallengerCommands:
     ----------
     configured
         The pipeline and seed of the configuration.
+    has_entities
+        Whether events have an entity, by which traffic can be shared out.
     """
 
-    names = ("challenger add", "challenger drop", "promote")
+    names = ("challenger add", "challenger drop", "challenger traffic", "promote")
 
-    def __init__(self, challengers: Challengers, configured: Fresh) -> None:
+    def __init__(self, challengers: Challengers, configured: Fresh, *, has_entities: bool) -> None:
         self._challengers = challengers
         self._configured = configured
+        self._has_entities = has_entities
 
     @classmethod
     def of(
@@ -81,7 +101,9 @@ class ChallengerCommands:
             timer=timer,
             save_every=settings.versions.interval,
         )
-        return challengers, cls(challengers, Fresh(settings.model.pipeline, settings.model.seed))
+        configured = Fresh(settings.model.pipeline, settings.model.seed)
+        has_entities = settings.event.entity is not None
+        return challengers, cls(challengers, configured, has_entities=has_entities)
 
     @property
     def lineages(self) -> list[int]:
@@ -99,6 +121,8 @@ class ChallengerCommands:
             case "challenger drop":
                 challenger = self._named(arguments_of(command, Drop).name)
                 return await self._drop(challenger, champion, now)
+            case "challenger traffic":
+                return self._set_traffic(arguments_of(command, Traffic), champion, now)
         asked = arguments_of(command, Promote)
         return await self._promote(command, asked, champion, free, limit, now)
 
@@ -108,10 +132,13 @@ class ChallengerCommands:
         challengers, settings = self._challengers, self._challengers.settings
         if not _NAME.fullmatch(asked.name):
             raise Refused("bad_arguments", "a name has letters, digits, '.', '_' and '-'")
+        if asked.name == CHAMPION:
+            raise Refused("bad_arguments", f"{CHAMPION} is the name of the champion's arm")
         if challengers.get(asked.name) is not None:
             raise Refused("name_taken", f"there is a challenger {asked.name!r}: drop it first")
         if len(challengers.lineages) >= settings.max:
             raise Refused("too_many", f"challengers.max is {settings.max}: drop one first")
+        self._check_share(asked.share, None)
         configured = self._configured
         fresh = Fresh(
             asked.pipeline or configured.pipeline,
@@ -130,10 +157,13 @@ class ChallengerCommands:
             challenger = challengers.new(asked.name, segment, command.who)
         except InvalidPipeline as error:
             raise Refused("bad_pipeline", str(error)) from None
+        challenger.shadow, challenger.share = asked.shadow, asked.share
         since = "from now on" if asked.begin == "now" else "all examples from the log's start"
         pipeline = challenger.duel.learner.pipeline
         detail = f"{asked.name} ({pipeline}, seed {fresh.seed}) learns {since}"
-        changes = {STANDINGS: challengers.standings(champion.learner, now, plus=challenger)}
+        if traffic := _traffic(challenger):
+            detail = f"{detail}; it {traffic}"
+        changes = challengers.entries(champion.learner, now, plus=challenger)
         return Effect(detail, changes, lambda: challengers.add(challenger))
 
     async def _drop(self, challenger: Challenger, champion: Champion, now: float) -> Effect:
@@ -142,6 +172,28 @@ class ChallengerCommands:
         changes = challengers.gone(challenger, champion.learner, now)
         detail = f"{challenger.name} is dropped; it stood at {challenger.duel.position}"
         return Effect(detail, changes, lambda: challengers.remove(challenger))
+
+    def _set_traffic(self, asked: Traffic, champion: Champion, now: float) -> Effect:
+        challenger = self._named(asked.name)
+        if asked.share is not None:
+            self._check_share(asked.share, challenger)
+            challenger.share = asked.share
+        if asked.shadow is not None:
+            challenger.shadow = asked.shadow
+        changes = self._challengers.entries(champion.learner, now)
+        detail = f"{asked.name} {_traffic(challenger) or 'scores no live traffic'}"
+        return Effect(detail, changes, lambda: None)
+
+    def _check_share(self, share: float, of: Challenger | None) -> None:
+        if share and not self._has_entities:
+            raise Refused("no_entity", "traffic is shared out by entity: event.entity is not set")
+        total = share + sum(each.share for each in self._challengers if each is not of)
+        most = self._challengers.settings.traffic_max
+        if share and total > most:
+            raise Refused(
+                "too_much", f"challengers would decide {total:.3g} of the entities, over "
+                f"challengers.traffic_max, {most:g}",
+            )  # fmt: skip
 
     async def _promote(
         self, command: Command, asked: Promote, champion: Champion, free: FreeLineage, limit: int,
@@ -204,9 +256,9 @@ class ChallengerCommands:
 
     def _mention(self, challenger: Challenger, champion: Champion, now: float) -> Effect:
         challenger.proposed = True
-        changes = {STANDINGS: self._challengers.standings(champion.learner, now)}
+        changes = self._challengers.entries(champion.learner, now)
         detail = f"{_told(challenger)}: `driftline promote {challenger.name}`"
-        return Effect(detail, dict(changes), lambda: None)
+        return Effect(detail, changes, lambda: None)
 
     async def _succeed(
         self, challenger: Challenger, act_id: str, champion: Champion, lineage: int, now: float
@@ -249,6 +301,16 @@ class ChallengerCommands:
             known = ", ".join(each.name for each in self._challengers) or "none"
             raise Refused("unknown_challenger", f"there is no {name!r}; there are: {known}")
         return challenger
+
+
+def _traffic(challenger: Challenger) -> str:
+    said = []
+    if challenger.shadow:
+        said.append(f"scores {challenger.shadow * 100:g} % of events in shadow")
+    if challenger.share:
+        said.append(f"decides for {challenger.share * 100:g} % of entities")
+    when = "" if challenger.is_ready else ", once it is ready"
+    return f"{' and '.join(said)}{when}" if said else ""
 
 
 def _told(challenger: Challenger) -> str:

@@ -25,6 +25,19 @@ class ChallengerSettings(Section):
         le=1,
         description="Share of a worker's time that challengers may take: the champion comes first.",
     )
+    serve_after_n: int = Field(
+        1000,
+        ge=1,
+        description="A challenger scores live traffic once it has caught up with the champion and "
+        "has learned so many examples.",
+    )
+    traffic_max: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Guard rail: the largest share of entities that all challengers together may "
+        "decide.",
+    )
     promotion: Literal["automatic", "propose", "manual"] = Field(
         "propose",
         description="What happens when the gate opens: the challenger is promoted, or the audit "

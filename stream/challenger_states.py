@@ -12,7 +12,10 @@ from models.gate import Evidence, Segments
 from models.learner import Learner
 from models.lineage import Lineage, Segment
 from stream.messages import encode_json
-from stream.vault import Vault
+from stream.vault import Restored, Vault
+
+STATE = "challenger/"
+"""Begins the keys of their entries in the learn lane's state."""
 
 
 class _Saved(msgspec.Struct, frozen=True):
@@ -49,6 +52,14 @@ def save(name: str, duel: Duel, vault: Vault) -> tuple[VersionMeta, bytes]:
     return meta, msgspec.msgpack.encode(saved)
 
 
+def saved_learner(name: str, data: bytes, vault: Vault) -> Restored:
+    """Restore a challenger alone, for who scores with it; raises `CheckpointCorrupt`."""
+    saved, record = _unseal(data, vault)
+    if record.name != name:
+        raise CheckpointCorrupt("is of another challenger")
+    return vault.restore(checkpoint.peek(saved.meta)[0].id, saved.meta, saved.blob)
+
+
 def restore(name: str, segment: Segment, data: bytes, duel: Duel, vault: Vault) -> None:
     """Bring a blank duel to where it was saved.
 
@@ -57,12 +68,7 @@ def restore(name: str, segment: Segment, data: bytes, duel: Duel, vault: Vault) 
     CheckpointCorrupt
         When anything does not verify, or is not of this challenger; the duel is still blank then.
     """
-    try:
-        saved = msgspec.msgpack.decode(data, type=_Saved)
-        body = vault.unseal_record(saved.record, saved.blob + saved.reference_blob)
-        record = msgspec.json.decode(body, type=_Record)
-    except msgspec.MsgspecError as error:
-        raise CheckpointCorrupt(f"is unreadable ({error})") from error
+    saved, record = _unseal(data, vault)
     version = checkpoint.peek(saved.meta)[0].id
     meta, learner = vault.restore(version, saved.meta, saved.blob)
     if record.name != name or meta.segments[:1] != (segment,):
@@ -78,6 +84,15 @@ def restore(name: str, segment: Segment, data: bytes, duel: Duel, vault: Vault) 
     if reference is not None:
         duel.face(reference, lineage)
         duel.evidence, duel.segments, duel.since = record.evidence, record.segments, record.since
+
+
+def _unseal(data: bytes, vault: Vault) -> tuple[_Saved, _Record]:
+    try:
+        saved = msgspec.msgpack.decode(data, type=_Saved)
+        body = vault.unseal_record(saved.record, saved.blob + saved.reference_blob)
+        return saved, msgspec.json.decode(body, type=_Record)
+    except msgspec.MsgspecError as error:
+        raise CheckpointCorrupt(f"is unreadable ({error})") from error
 
 
 def _is_comparable(duel: Duel, record: _Record) -> bool:

@@ -9,6 +9,9 @@ They live in the learn lane's state, sealed as versions are: each its own state 
 copy, with the evidence. After a crash they go on from there, to the same evidence. What does not
 verify is begun again from where it started. One thing is not kept: how long each took.
 
+One that has been given live traffic scores it from when it has caught up and learned enough: that
+is saved at once, and in force when it is. See `stream.arms` for who scores then, and by what.
+
 What commands left out of the champion's log is left out of theirs: a challenger that has learned it
 begins again. When another model becomes the champion, every comparison begins again.
 """
@@ -28,8 +31,10 @@ from models.gate import Evidence, objections
 from models.learner import Learner
 from models.lineage import Exclusion, Fresh, Lineage, Segment, parse_id
 from stream import topics
+from stream.arms import ARMS, Arm, decode_arms
+from stream.challenger import Challenger
 from stream.challenger_settings import ChallengerSettings
-from stream.challenger_states import encode, restore, save
+from stream.challenger_states import STATE, encode, restore, save
 from stream.messages import decode_example, encode_json
 from stream.ports import Logs
 from stream.standings import CATCHING_UP, COMPARED, FAILED, STANDINGS, Standing, decode_standings
@@ -37,35 +42,11 @@ from stream.vault import Vault
 
 log = logging.getLogger(__name__)
 
-_STATE = "challenger/"
 CHUNK_EXAMPLES = 16
 ROUNDS_MAX = 8
 SLICE_S = 0.005
 """About what a batch of scores takes; a slice ends after the chunk that it is over in, and after
 some rounds, so that a lane at rest looks for its own work again."""
-
-
-class Challenger:
-    """A duel with its name, and what is known of it beside."""
-
-    def __init__(self, name: str, segment: Segment, who: str, duel: Duel) -> None:
-        self.name, self.segment, self.who, self.duel = name, segment, who, duel
-        self.failure = ""
-        self.proposed = False
-        self.n_bytes = 0
-        self.fingerprint = ""
-        self.saved_at: int | None = None
-        self.followed: Lineage | None = None
-
-    def fail(self, why: str) -> None:
-        """Stop for good; the others go on."""
-        self.failure, self.saved_at = why, None
-
-    @property
-    def cost_ratio(self) -> float | None:
-        """How its time for an example compares with the champion's; None before it is known."""
-        duel = self.duel
-        return duel.challenger_s / duel.reference_s if duel.reference_s > 0.0 else None
 
 
 class Challengers:
@@ -99,6 +80,8 @@ class Challengers:
         self._rest_until = float("-inf")
         self._spent_s = 0.0
         self._saved_at = float("-inf")
+        self._arms: list[Arm] = []
+        self._arms_moved = False
 
     def __iter__(self) -> Any:
         return iter(sorted(self._turns, key=lambda challenger: challenger.segment.lineage))
@@ -116,6 +99,7 @@ class Challengers:
         """Go on with what was saved."""
         self._turns.clear()
         self._saved_at = float("-inf")
+        self._arms, self._arms_moved = decode_arms(state.get(ARMS, b"[]")), True
         for standing in decode_standings(state.get(STANDINGS, b"[]")):
             try:
                 challenger = self.new(standing.name, standing.segment, standing.who)
@@ -123,20 +107,24 @@ class Challengers:
                 log.error("challenger %s is dropped: %s", standing.name, error)
                 continue
             challenger.failure, challenger.proposed = standing.failure, standing.proposed
-            saved = state.get(_STATE + standing.name)
-            if saved is not None:
-                self._restore(challenger, saved)
+            challenger.share, challenger.shadow = standing.share, standing.shadow
+            challenger.is_ready = standing.is_ready
+            saved = state.get(STATE + standing.name)
+            if saved is None or not self._restore(challenger, saved):
+                challenger.is_ready = False
             self._turns.append(challenger)
 
-    def _restore(self, challenger: Challenger, saved: bytes) -> None:
+    def _restore(self, challenger: Challenger, saved: bytes) -> bool:
         try:
             blank = self._duel(challenger.duel.learner, challenger.segment)
             restore(challenger.name, challenger.segment, saved, blank, self._vault)
         except CheckpointCorrupt as error:
             log.error("challenger %s begins again: its state %s", challenger.name, error)
-            return
+            return False
         challenger.duel, challenger.saved_at = blank, blank.position
+        challenger.saved_version = blank.learner.version_id
         challenger.n_bytes = len(blank.learner.dump())
+        return True
 
     def new(self, name: str, segment: Segment, who: str) -> Challenger:
         """Make a challenger that has learned nothing; raises `InvalidPipeline`."""
@@ -201,6 +189,8 @@ class Challengers:
                 return
         if duel.reference is None and duel.position == champion.position:
             duel.face(self._copy(champion), lineage)
+        if duel.reference is not None and not challenger.is_ready:
+            challenger.is_ready = duel.learner.n_learned >= self.settings.serve_after_n
 
     def _fold(self, challenger: Challenger, records: list[tuple[int, bytes]]) -> None:
         duel = challenger.duel
@@ -230,7 +220,7 @@ class Challengers:
             again = msgspec.structs.replace(segment, without=left_out)
             challenger.segment = again
             challenger.duel = self.new(challenger.name, again, challenger.who).duel
-            challenger.proposed = False
+            challenger.proposed = challenger.is_ready = False
         elif duel.reference is not None and not self._is_facing(duel, lineage):
             duel.forget_champion()
             challenger.proposed = False
@@ -257,10 +247,11 @@ class Challengers:
             if challenger.duel.position != challenger.saved_at and not challenger.failure:
                 meta, saved = save(challenger.name, challenger.duel, self._vault)
                 challenger.n_bytes, challenger.fingerprint = meta.n_bytes, meta.fingerprint
-                found[_STATE + challenger.name] = saved
+                challenger.saved_version = meta.id
+                found[STATE + challenger.name] = saved
             challenger.saved_at = challenger.duel.position
         self._saved_at = now
-        return {**found, STANDINGS: self.standings(champion, now)}
+        return {**found, **self.entries(champion, now)}
 
     def unsaved(self, champion: Learner, now: float) -> dict[str, bytes | None]:
         """Give what to save before the lane goes to another worker."""
@@ -271,18 +262,54 @@ class Challengers:
         """Give what to save if the last time was long ago; else nothing."""
         if self._saved_at == float("-inf"):
             self._saved_at = now
+        if self._called() != [(arm.name, arm.share, arm.shadow) for arm in self._arms]:
+            return self.changes(champion, now)
         is_time = now - self._saved_at >= self._save_every
         return self.unsaved(champion, now) if is_time else {}
 
-    def standings(
+    def _called(self) -> list[tuple[str, float, float]]:
+        # Who should score: after each change of that, it is saved without delay.
+        return [(each.name, each.share, each.shadow) for each in self if each.scores]
+
+    def new_arms(self) -> list[tuple[Arm, Learner]] | None:
+        """Give the arms that have been saved since the last call, to be in force; None: none have.
+
+        Call it when what `changes` or `entries` gave has been committed.
+        """
+        if not self._arms_moved:
+            return None
+        self._arms_moved = False
+        named = {each.name: each for each in self._turns if each.scores}
+        return [(arm, named[arm.name].duel.learner) for arm in self._arms if arm.name in named]
+
+    def entries(
         self,
         champion: Learner,
         now: float,
         *,
         plus: Challenger | None = None,
         minus: Challenger | None = None,
+    ) -> dict[str, bytes | None]:
+        """Give what anybody may read: how they do, and who of them scores by which state."""
+        arms = [
+            Arm(each.name, each.share, each.shadow, each.saved_version)
+            for each in self
+            if each.scores and each is not minus and each.saved_version is not None
+        ]
+        found: dict[str, bytes | None] = {}
+        if arms != self._arms:
+            self._arms, self._arms_moved = arms, True
+            found[ARMS] = encode_json(arms) if arms else None
+        found[STANDINGS] = self._standings(champion, now, plus, minus)
+        return found
+
+    def _standings(
+        self,
+        champion: Learner,
+        now: float,
+        plus: Challenger | None,
+        minus: Challenger | None,
     ) -> bytes:
-        """Write how they do, with or without one who comes or goes."""
         them = [each for each in self if each is not minus]
         return encode_json(
             [self._standing(e, champion, now) for e in (them if plus is None else [*them, plus])]
@@ -292,8 +319,7 @@ class Challengers:
         self, challenger: Challenger, champion: Learner, now: float
     ) -> dict[str, bytes | None]:
         """Give what to change in the lane's state when one goes."""
-        rest = self.standings(champion, now, minus=challenger)
-        return {_STATE + challenger.name: None, STANDINGS: rest}
+        return {STATE + challenger.name: None, **self.entries(champion, now, minus=challenger)}
 
     def measure(self, challenger: Challenger) -> None:
         """Find out how large its state is now."""
@@ -336,4 +362,7 @@ class Challengers:
             proposed=challenger.proposed,
             promotion=self.settings.promotion,
             time=now,
+            share=challenger.share,
+            shadow=challenger.shadow,
+            is_ready=challenger.is_ready,
         )

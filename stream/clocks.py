@@ -18,7 +18,7 @@ from models.prequential import Prequential, PrequentialValues
 from models.seen import SeenOffsets
 from models.types import Example, Score, Task
 from stream import topics
-from stream.messages import decide, decode_decision, decode_example
+from stream.messages import CHAMPION, decide, decode_decision, decode_example
 from stream.ports import LogReader, LogRecord
 
 
@@ -47,10 +47,15 @@ class Clocks:
         Decides all events here, whenever they were scored: examples do not hold what was in force.
     ttl
         Seconds that an event waits for its label.
+    arm
+        Whose decisions they are about: what scores mean differs between models.
     """
 
-    def __init__(self, task: Task, *, threshold: float, rolling_n: int, ttl: float) -> None:
+    def __init__(
+        self, task: Task, *, threshold: float, rolling_n: int, ttl: float, arm: str = CHAMPION
+    ) -> None:
         self._task = task
+        self._arm = arm
         self.threshold = threshold
         self._ttl = ttl
         self._prequential = Prequential(task, rolling_n)
@@ -69,6 +74,8 @@ class Clocks:
             if again or one.offset <= self._newest.get(one.partition, -1):
                 continue
             self._newest[one.partition] = one.offset
+            if one.arm != self._arm:
+                continue
             times.append(one.event_time)
             scores.append(_confidence(one.score))
             alerts.append(self._alerts(one.score, one.model_position))
@@ -84,6 +91,7 @@ class Clocks:
             if self._seen.admit(one.origin, one.offset, one.floor)
             and one.score is not None
             and one.label is not None
+            and (one.arm or CHAMPION) == self._arm
         ]
         truths, scores = [one.label for one in tested], [one.score for one in tested]
         self._prequential.observe(truths, scores, self.threshold)  # type: ignore[arg-type]

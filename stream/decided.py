@@ -7,6 +7,7 @@ from collections import Counter
 from models.stores.base import NewPending
 from stream.decoding import EventDecoder
 from stream.messages import (
+    CHAMPION,
     Decision,
     InvalidMessage,
     Pending,
@@ -86,6 +87,7 @@ class DecidedEvents:
             partition=decision.partition,
             stale=decision.stale,
             reasons=decision.reasons or None,
+            arm=None if decision.arm == CHAMPION else decision.arm,
             event_time=decision.event_time,
             offset=decision.offset,
         )

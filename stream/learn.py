@@ -21,6 +21,7 @@ from models.learner import Learner
 from models.lineage import Lineage
 from models.stores.base import NO_CHANGES, Lease, VersionStore
 from stream import topics
+from stream.arms import Arms
 from stream.challengers import Challengers
 from stream.control import FROZEN, SAID, Control
 from stream.messages import SHARD_KEY, decode_example, drift_count, encode_drift, encode_json
@@ -49,6 +50,7 @@ class LearnHandler:
         logs: Logs,
         challengers: Challengers,
         commands: Decider,
+        arms: Arms,
     ) -> None:
         self._shard = shard
         self._fresh = fresh
@@ -57,6 +59,7 @@ class LearnHandler:
         self._versions = versions
         self._vault = vault
         self._challengers = challengers
+        self._arms = arms
         self._control = Control(
             shard, logs=logs, vault=vault, store=store, fresh=fresh, others=commands
         )
@@ -81,6 +84,7 @@ class LearnHandler:
         self._n_absorbed = 0
         self.cut_at = float("-inf")
         self._take_over(champion)
+        self._arms.go_live(self._challengers.new_arms() or ())
         return champion.learner.position if champion.version else None
 
     async def _load(self, *, frozen: bool) -> Champion:
@@ -102,16 +106,18 @@ class LearnHandler:
         self._in_force.go_live(learner, version or learner.version_id, lineage.threshold)
 
     def _enforce(self, now: float) -> None:
-        """Let the last command's outcome, which is committed by now, be in force."""
+        """Let what was decided last, which is committed by now, be in force."""
         ruling, self._ruling = self._ruling, None
-        if ruling is None:
-            return
-        self._frozen = ruling.frozen
-        if ruling.cut is not None:
-            version = ruling.cut.learner.version_id
-            self._take_over(ruling.cut._replace(version=version, frozen=ruling.frozen))
-            self.cut_at = now
-        ruling.then()
+        if ruling is not None:
+            self._frozen = ruling.frozen
+            if ruling.cut is not None:
+                version = ruling.cut.learner.version_id
+                self._take_over(ruling.cut._replace(version=version, frozen=ruling.frozen))
+                self.cut_at = now
+            ruling.then()
+        arms = self._challengers.new_arms()
+        if arms is not None:
+            self._arms.go_live(arms)
 
     async def absorb(self, records: Sequence[Record], position: int, now: float) -> Outcome:
         """Learn a batch; cut versions where they are due."""
@@ -257,6 +263,7 @@ class LearnHandler:
     def close(self) -> None:
         """Stop learning here; scoring goes on with the model as it is."""
         self._in_force.leave()
+        self._arms.leave()
         self.learner = None
 
 

@@ -30,6 +30,8 @@ from models.types import (
 SCHEMA = 1
 SHARD_KEY = b"0"
 """Key of the one shard's examples."""
+CHAMPION = "champion"
+"""The arm of scores that no challenger gave."""
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
@@ -45,7 +47,11 @@ class InvalidMessage(Exception):
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=False):
-    """A score as published on `<app>.scores` and, if it alerts, on `<app>.alerts`."""
+    """A score as published on `<app>.scores` and, if it alerts, on `<app>.alerts`.
+
+    `arm` says who gave it: the champion, or the challenger whose share the entity is in. `version`
+    and `model_position` are those of that model.
+    """
 
     event_id: str
     score: float | dict[str, float]
@@ -58,8 +64,28 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=False):
     partition: int
     offset: int
     stale: bool
-    arm: str = "champion"
+    arm: str = CHAMPION
     reasons: Reasons | msgspec.UnsetType = msgspec.UNSET
+    schema: int = SCHEMA
+
+
+class Shadow(msgspec.Struct, frozen=True, gc=False):
+    """What a challenger would have said of an event, on `<app>.shadows`; nobody is served by it.
+
+    Its fields are those of a decision, by the threshold that decided the event.
+    """
+
+    event_id: str
+    arm: str
+    score: float | dict[str, float]
+    decision: str | None
+    threshold: float
+    version: str
+    model_position: int
+    event_time: float
+    entity: str | None
+    partition: int
+    offset: int
     schema: int = SCHEMA
 
 
@@ -69,7 +95,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     Positional msgpack, since a million of these wait in memory; time and offset stand in the
     record's head alone. `fields` names the `FeatureFields` that the values belong to, so a changed
     configuration can still read them. `origin` is the event's partition and offset in the events
-    topic, where it was scored from another log.
+    topic, where it was scored from another log. `arm` is the challenger that scored it; None: the
+    champion did.
     """
 
     fields: int
@@ -83,6 +110,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False, array_like=True):
     stale: bool
     reasons: Reasons | None = None
     origin: tuple[int, int] | None = None
+    arm: str | None = None
     event_time: float = 0.0
     offset: int = 0
 
@@ -203,8 +231,20 @@ def decision_of(task: Task, event_id: str, pending: Pending) -> Decision:
         partition,
         offset,
         pending.stale,
+        pending.arm or CHAMPION,
         reasons=msgspec.UNSET if pending.reasons is None else pending.reasons,
     )
+
+
+def shadow_of(
+    task: Task, event_id: str, served: Pending, arm: str, score: Any, version: str, position: int
+) -> Shadow:
+    """Put beside a served decision what a challenger says of the event."""
+    partition, offset = served.origin or (served.partition, served.offset)
+    return Shadow(
+        event_id, arm, score, decide(task, score, served.threshold, position), served.threshold,
+        version, position, served.event_time, served.entity, partition, offset,
+    )  # fmt: skip
 
 
 encode_json: Callable[[Any], bytes] = _json.encode
@@ -245,7 +285,9 @@ def encode_pending(pending: Pending) -> bytes:
         pending.stale,
     )
     # An array: what is left out is at its end.
-    if pending.origin is not None:
+    if pending.arm is not None:
+        body += (pending.reasons, pending.origin, pending.arm)
+    elif pending.origin is not None:
         body += (pending.reasons, pending.origin)
     elif pending.reasons is not None:
         body += (pending.reasons,)
@@ -268,6 +310,7 @@ def decode_pending_fields(record: bytes) -> int:
 
 decode_example: Callable[[bytes], Example] = msgspec.json.Decoder(Example).decode
 decode_decision: Callable[[bytes], Decision] = msgspec.json.Decoder(Decision).decode
+decode_shadow: Callable[[bytes], Shadow] = msgspec.json.Decoder(Shadow).decode
 decode_command: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
 decode_audit: Callable[[bytes], AuditRecord] = msgspec.json.Decoder(AuditRecord).decode
 decode_dead_letter: Callable[[bytes], DeadLetter] = msgspec.json.Decoder(DeadLetter).decode

@@ -47,6 +47,14 @@ _COUNTERS = {
 }
 
 
+_ARM_COUNTERS = {
+    "arm_scores": "Decisions that a challenger made, by challenger.",
+    "arm_failures": "Events that a challenger could not score, by challenger.",
+    "shadow_scores": "Scores published unserved, by challenger.",
+    "shadow_disagreements": "Those that would have been decided otherwise, by challenger.",
+}
+
+
 class BatchHistogram(Collector):
     """A histogram that takes a batch of values at once."""
 
@@ -101,6 +109,10 @@ class WorkerMetrics:
             ["kind", "level", "direction", "scope"],
             registry=self.registry,
         )
+        self._by_arm = {
+            key: Counter(f"driftline_{key}_total", text, ["arm"], registry=self.registry)
+            for key, text in _ARM_COUNTERS.items()
+        }
         self._latency = self._histogram(
             "score_latency_seconds", "From an event's Kafka timestamp to its score's ack.",
             LATENCY_BUCKETS_S,
@@ -146,6 +158,8 @@ class WorkerMetrics:
                 self._counters[key].inc(n)
             elif key[0] == "dead_letters":
                 self._dead_letters.labels(key[1]).inc(n)
+            elif key[0] in self._by_arm:
+                self._by_arm[key[0]].labels(key[1]).inc(n)
             else:
                 self._drift.labels(*key[1].split("/")).inc(n)
 

@@ -24,6 +24,7 @@ from stream.ports import Message
 OUTPUTS = (
     topics.SCORES,
     topics.ALERTS,
+    topics.SHADOWS,
     topics.EXAMPLES,
     topics.DRIFT,
     topics.VERSIONS,

@@ -2,19 +2,22 @@
 
 Why the decision is stored before it is published: whoever redelivers an event, this worker after a
 crash or another one after a rebalance, finds the first decision and publishes that again, byte
-for byte. A decision that a consumer has seen never changes.
+for byte, with the arm that made it. A decision that a consumer has seen never changes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
+
+import msgspec
 
 from models.reasons import Attribution, Reasons
 from models.stores.base import Lease, NewPending, Store
 from models.types import Example, Features, Score, Task
 from stream import topics
+from stream.arms import Arms, plain
 from stream.decoding import Event
 from stream.derived import Stage
 from stream.explaining import Explaining
@@ -28,16 +31,12 @@ from stream.messages import (
     encode_pending,
 )
 from stream.ports import Message, Outcome, Record
+from stream.shadows import Shadows
 from stream.silence import Silence
 
 
 class Scorer(Protocol):
-    """The model in force: the live learner where this worker owns it, else a snapshot."""
-
-    @property
-    def threshold(self) -> float | None:
-        """The threshold that comes with it; None: the configured one."""
-        ...
+    """What scores: the model in force, or a challenger."""
 
     def score_many(self, rows: Sequence[Features]) -> list[Score]:
         """Score events, in order."""
@@ -52,6 +51,15 @@ class Scorer(Protocol):
         ...
 
 
+class Champion(Scorer, Protocol):
+    """The model in force: the live learner where this worker owns it, else a snapshot."""
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold that comes with it; None: the configured one."""
+        ...
+
+
 Observer: TypeAlias = Callable[[Sequence[Features], Sequence[Score], Sequence[float]], None]
 
 
@@ -60,6 +68,8 @@ class ScoreHandler:
 
     Parameters
     ----------
+    arms
+        Challengers that decide for some entities, or score some events unserved.
     silence
         Makes negatives of events that nobody labelled in time; None: they are just forgotten.
     explaining
@@ -76,7 +86,8 @@ class ScoreHandler:
         *,
         topic: str,
         decoder: Decoder[Any],
-        scorer: Scorer,
+        scorer: Champion,
+        arms: Arms,
         store: Store,
         task: Task,
         threshold: float,
@@ -90,6 +101,8 @@ class ScoreHandler:
         self._topic = topic
         self._decoder = decoder
         self._scorer = scorer
+        self._arms = arms
+        self._shadows = Shadows(arms, task, partition)
         self._store = store
         self._task = task
         self._threshold = threshold
@@ -127,7 +140,9 @@ class ScoreHandler:
         assert self._lease is not None, "absorb before open"
         if self.stage is not None:
             events = await self.stage.pass_through(events, self._lease, self._store, outcome)
-        pending = self._score(events, offsets)
+        pending = self._decide(events, offsets, self._scorer, None)
+        if self._arms:
+            self._let_arms_decide(events, offsets, pending, outcome)
         news = [
             NewPending(event.event_id, event.event_time, encode_pending(record))
             for event, record in zip(events, pending, strict=True)
@@ -141,20 +156,42 @@ class ScoreHandler:
                 pending[i] = decode_pending(first)
                 outcome.counts["redelivered_events"] += 1
         self._publish(events, pending, outcome)
+        if self._arms:
+            self._shadows.note(zip(events, pending, firsts, strict=True))
         if self._task is Task.ANOMALY:
             self._publish_unlabelled(events, offsets, pending, position, outcome)
         self._watermark = max((event.event_time for event in events), default=self._watermark)
         outcome.watermark = self._watermark
         return outcome
 
-    def _score(self, events: list[Event], offsets: list[int]) -> list[Pending]:
+    def _let_arms_decide(
+        self, events: list[Event], offsets: list[int], pending: list[Pending], outcome: Outcome
+    ) -> None:
+        """Let arms decide for their entities; where one fails, the champion has decided."""
+        for arm, places in self._arms.shares([event.entity for event in events]):
+            mine, at = [events[i] for i in places], [offsets[i] for i in places]
+            try:
+                decided = self._decide(mine, at, arm, arm.name)
+            except Exception as error:
+                # A pipeline may raise anything; the champion is not concerned.
+                arm.note_failure(error)
+                outcome.counts["arm_failures", arm.name] += len(places)
+                continue
+            arm.note_success()
+            outcome.counts["arm_scores", arm.name] += len(places)
+            for i, record in zip(places, decided, strict=True):
+                pending[i] = record
+
+    def _decide(
+        self, events: list[Event], offsets: list[int], scorer: Scorer, arm: str | None
+    ) -> list[Pending]:
+        """Score events, and decide by the threshold in force: it is one for all arms."""
         rows = [event.features for event in events]
-        scores = self._scorer.score_many(rows)
-        if self._observe is not None:
-            self._observe(rows, scores, [event.event_time for event in events])
-        # River's sigmoid gives the integers 0 and 1 far out, which JSON would keep.
-        plain: list[Any] = [dict(s) if isinstance(s, Mapping) else float(s) for s in scores]
-        version, position, stale = self._scorer.stamp()
+        found = scorer.score_many(rows)
+        if arm is None and self._observe is not None:
+            self._observe(rows, found, [event.event_time for event in events])
+        scores = plain(found)
+        version, position, stale = scorer.stamp()
         fields, partition = self._fields.id, self._partition
         threshold = self._scorer.threshold
         if threshold is None:
@@ -162,11 +199,11 @@ class ScoreHandler:
         # By the very model that scored: it learns nothing before this returns.
         reasons: list[Reasons | None] = [None] * len(events)
         if self._explaining is not None and (
-            chosen := self._explaining.choose(plain, threshold, position)
+            chosen := self._explaining.choose(scores, threshold, position)
         ):
-            found_for = self._scorer.explain_many([rows[i] for i in chosen])
-            for i, found in zip(chosen, found_for, strict=True):
-                reasons[i] = self._explaining.tell(found)
+            explained = scorer.explain_many([rows[i] for i in chosen])
+            for i, attribution in zip(chosen, explained, strict=True):
+                reasons[i] = self._explaining.tell(attribution)
         return [
             Pending(
                 fields,
@@ -180,10 +217,11 @@ class ScoreHandler:
                 stale,
                 why,
                 event.origin,
+                arm,
                 event.event_time,
                 offset,
             )
-            for event, score, offset, why in zip(events, plain, offsets, reasons, strict=True)
+            for event, score, offset, why in zip(events, scores, offsets, reasons, strict=True)
         ]
 
     def _publish(self, events: list[Event], pending: list[Pending], outcome: Outcome) -> None:
@@ -228,6 +266,7 @@ class ScoreHandler:
                 offset,
                 position,
                 entity=record.entity,
+                arm=record.arm or msgspec.UNSET,
             )
             outcome.messages.append(
                 Message(topics.EXAMPLES.name, 0, SHARD_KEY, encode_json(example))
@@ -235,12 +274,13 @@ class ScoreHandler:
             outcome.counts["examples"] += 1
 
     async def tick(self, position: int, now: float) -> Outcome | None:
-        """Sweep silent events; let generations go that no label can reach any more."""
+        """Sweep silent events, publish shadows, let generations go that no label can reach."""
         if self._watermark - self._generation_checked > self._ttl / 64:
             self._generation_checked = self._watermark
             await self._store.expire(self._ttl)
         assert self._lease is not None, "tick before open"
-        return None if self._silence is None else await self._silence.sweep(self._lease, now)
+        swept = None if self._silence is None else await self._silence.sweep(self._lease, now)
+        return self._shadows.add_to(swept) if self._shadows else swept
 
     def hold(self, records: Sequence[Record]) -> bool:
         """Never: events depend on no other lane."""
@@ -253,3 +293,4 @@ class ScoreHandler:
     def close(self) -> None:
         """Forget the lease: the lane went to another worker."""
         self._lease = None
+        self._shadows.forget()

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+
 from models.stores.base import SWEPT, Lease, PendingStore
 from models.types import Example
 from stream import topics
@@ -84,4 +86,5 @@ class Silence:
             floor,
             self._weight,
             entity=pending.entity,
+            arm=pending.arm or msgspec.UNSET,
         )

@@ -18,6 +18,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """A challenger as it was last saved; enough to begin it again.
 
     `n_bytes` and `fingerprint` are those of its state, 0 and empty before that was ever saved.
+    `share` of the entities and `shadow` of the events are what it was given to score; it does once
+    it `is_ready`, and then for as long as it exists.
     """
 
     name: str
@@ -40,6 +42,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     proposed: bool
     promotion: str
     time: float
+    share: float = 0.0
+    shadow: float = 0.0
+    is_ready: bool = False
 
 
 decode_standings: Callable[[bytes], list[Standing]] = msgspec.json.Decoder(list[Standing]).decode

@@ -43,6 +43,9 @@ EVENTS = Topic("events", "entity", "the producer's flat JSON", "producers", "sco
 LABELS = Topic("labels", "anything", "event id and label", "producers", "label lane")
 SCORES = Topic("scores", "event id", "score and decision", "score lane", "consumers")
 ALERTS = Topic("alerts", "entity", "a score decided as alert", "score lane", "consumers")
+SHADOWS = Topic(
+    "shadows", "event id", "what a challenger would have said", "score lane", "data science"
+)
 EXAMPLES = Topic(
     "examples",
     "shard",
@@ -101,6 +104,7 @@ TOPICS = (
     LABELS,
     SCORES,
     ALERTS,
+    SHADOWS,
     EXAMPLES,
     DRIFT,
     VERSIONS,

@@ -17,6 +17,7 @@ from models.learner import Learner
 from models.lineage import Lineage
 from models.stores.base import Store
 from stream import topics
+from stream.arms import Arms
 from stream.challenge import ChallengerCommands
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.derived import Stage
@@ -90,6 +91,13 @@ class Worker:
             in_background=in_background,
             tell=self._note_refusal,
         )
+        self.arms = Arms(
+            store,
+            self._vault,
+            in_background=in_background,
+            now=clock.now,
+            staleness_max=settings.worker.model_staleness_max,
+        )
         self._audit: list[Message] = []
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
         self._label_free = LabelFree(drift_settings(settings.drift), name, clock.now)
@@ -111,6 +119,8 @@ class Worker:
         if isinstance(handler, ScoreHandler | EnrichHandler):
             path = event_topics(self.settings)
             check_log(lease, next(known for known in path if self.topic(known) == topic))
+            # Before its first event: an entity stays with its arm wherever its lane goes.
+            await self.arms.refresh()
         position = await handler.open(lease)
         lane = Lane(
             lease,
@@ -170,6 +180,7 @@ class Worker:
             logs=self._logs,
             challengers=challengers,
             commands=commands,
+            arms=self.arms,
         )
 
     def _event_handler(self, place: int, topic: str, partition: int) -> tuple[str, Handler]:
@@ -190,6 +201,7 @@ class Worker:
             topic=topic,
             decoder=decoder,
             scorer=self.model,
+            arms=self.arms,
             store=store,
             task=settings.model.task,
             threshold=settings.decision.threshold(settings.model.threshold),
@@ -271,6 +283,7 @@ class Worker:
                     self.model.replace_snapshot(good.learner, good.version_id, rule)
             if newest is None or newest == self.model.version:
                 self.model.confirm()
+        await self.arms.refresh()
         self._note_drift()
         await self._publish_audit()
 

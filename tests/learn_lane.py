@@ -9,6 +9,7 @@ from models import checkpoint
 from models.learner import Learner
 from models.stores.memory import MemoryStore
 from models.types import Example
+from stream.arms import Arms
 from stream.challenge import ChallengerCommands
 from stream.lane import Lane
 from stream.learn import LearnHandler
@@ -27,9 +28,15 @@ class Crash(Exception):
 
 
 class CrashingStore(MemoryStore):
-    """Crashes instead of a write, or just after it."""
+    """Crashes instead of a write, or just after it; counts what is read of states."""
 
     crash_before = crash_after = False
+    n_bytes_read = 0
+
+    async def read_state(self, lane: str, key: str) -> bytes | None:
+        found = await super().read_state(lane, key)
+        self.n_bytes_read += len(found or b"")
+        return found
 
     async def cut_version(self, *arguments: Any) -> None:
         if self.crash_before:
@@ -56,6 +63,7 @@ class LearnLane:
         vault = Vault(
             self.store, keys=None, trusted=(), in_background=at_once, tell=lambda refused: None
         )
+        self.arms = Arms(self.store, vault, in_background=at_once, now=self.now, staleness_max=60.0)
         self.challengers, commands = ChallengerCommands.of(
             self.settings, vault=vault, logs=self.logs, timer=lambda: 0.0
         )
@@ -69,6 +77,7 @@ class LearnLane:
             logs=self.logs,
             challengers=self.challengers,
             commands=commands,
+            arms=self.arms,
         )
         lease = await self.store.acquire("learn.0")
         position = await self.handler.open(lease)

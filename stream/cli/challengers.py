@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Let other learners learn beside the champion.")
 
+ShadowOption = Annotated[
+    float | None,
+    typer.Option("--shadow", min=0, max=1, help="Part of the events that it scores unserved."),
+]
+ShareOption = Annotated[
+    float | None,
+    typer.Option("--share", min=0, max=1, help="Part of the entities that it decides for."),
+]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The challenger's name.")]
 
 
@@ -38,6 +46,8 @@ def add(
             "--from-now/--from-start", help="Learn from now on, or all examples since the first."
         ),
     ] = False,
+    shadow: ShadowOption = None,
+    share: ShareOption = None,
     why: WhyOption = "",
     timeout: TimeoutOption = "60s",
     as_json: JsonOption = False,
@@ -45,12 +55,18 @@ def add(
     """Add a challenger: a fresh learner that folds the same examples as the champion.
 
     From the start of the log it first catches up, in the time that the champion leaves; what is
-    compared are the examples after that. `driftline compare` shows how it does.
+    compared are the examples after that. `driftline compare` shows how it does. With --shadow and
+    --share it scores live traffic once it has caught up and learned challengers.serve_after_n.
 
-    Example: driftline challenger add forest --pipeline adaptive-random-forest -c fraud
+    For example:
+
+      driftline challenger add forest --pipeline adaptive-random-forest -c fraud
+
+      driftline challenger add forest --pipeline adaptive-random-forest --shadow 0.1 -c fraud
     """
     arguments = {
         "name": name, "pipeline": pipeline, "seed": seed, "begin": "now" if from_now else "start",
+        "shadow": shadow or 0.0, "share": share or 0.0,
     }  # fmt: skip
     give_command(config, "challenger add", arguments, why, timeout, as_json=as_json)
 
@@ -70,6 +86,30 @@ def drop(
     give_command(config, "challenger drop", {"name": name}, why, timeout, as_json=as_json)
 
 
+@app.command(no_args_is_help=True)
+def traffic(
+    name: NameArgument,
+    config: ConfigOption = None,
+    shadow: ShadowOption = None,
+    share: ShareOption = None,
+    why: WhyOption = "",
+    timeout: TimeoutOption = "60s",
+    as_json: JsonOption = False,
+) -> None:
+    """Give a challenger more or less of the live traffic; what is not named stays as it is.
+
+    Scores in shadow go to a topic of their own, for a sample of the events. A share is of entities,
+    by a hash of theirs: the challenger decides for them, on every worker, as long as its share does
+    not shrink. Published decisions do not change.
+
+    Example: driftline challenger traffic forest --share 0.05 -c fraud --why "good in shadow"
+    """
+    if shadow is None and share is None:
+        raise CommandError("give --shadow or --share, or both")
+    arguments = {"name": name, "shadow": shadow, "share": share}
+    give_command(config, "challenger traffic", arguments, why, timeout, as_json=as_json)
+
+
 @app.command("list")
 def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the challengers: what they are and how far they have come.
@@ -81,7 +121,17 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json([_report(standing, with_curve=False) for standing in standings])
         return
     table = Table(box=None)
-    for title in ("name", "pipeline", "seed", "state", "position", "champion at", "by", "size"):
+    for title in (
+        "name",
+        "pipeline",
+        "seed",
+        "state",
+        "position",
+        "champion at",
+        "by",
+        "size",
+        "traffic",
+    ):
         right = title in ("seed", "position", "champion at", "size")
         table.add_column(title, justify="right" if right else "left")
     for standing in standings:
@@ -89,7 +139,7 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         table.add_row(
             standing.name, standing.pipeline, str(fresh.seed if fresh else ""), standing.state,
             f"{standing.position:,}", f"{standing.champion_position:,}", standing.who,
-            f"{standing.n_bytes / 1024:,.0f} kB" if standing.n_bytes else "",
+            f"{standing.n_bytes / 1024:,.0f} kB" if standing.n_bytes else "", _traffic(standing),
         )  # fmt: skip
     out().print(table if standings else "there is no challenger: `driftline challenger add NAME`")
 
@@ -210,6 +260,8 @@ def _draw(standing: Standing) -> None:
         f"it stands at {standing.position:,} of {standing.champion_position:,} ({when})",
         markup=False, highlight=False,
     )  # fmt: skip
+    if traffic := _traffic(standing):
+        console.print(f"  {traffic}", markup=False, highlight=False)
     for objection in standing.objections:
         console.print(f"  - {objection}", markup=False, highlight=False)
     for segment, advantage in sorted(standing.advantages.items()):
@@ -219,6 +271,12 @@ def _draw(standing: Standing) -> None:
     console.print(f"  how much lower its loss is ({MEAN}), and the interval ({BOUND}):")
     for line in plot(evidence.curve):
         console.print(f"  {line}", markup=False, highlight=False, no_wrap=True)
+
+
+def _traffic(standing: Standing) -> str:
+    kinds = (("shadow", "events", standing.shadow), ("decides", "entities", standing.share))
+    said = ", ".join(f"{how} {part * 100:g} % of {what}" for how, what, part in kinds if part)
+    return f"{said}{'' if standing.is_ready else ', once it is ready'}" if said else ""
 
 
 def _e_value(log10_e: float) -> str:

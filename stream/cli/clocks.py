@@ -36,6 +36,9 @@ def clocks(
     every: Annotated[
         str, typer.Option(metavar="DURATION", help="With --serve: how often to read on.")
     ] = "30s",
+    arm: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the decisions of a challenger with a share.")
+    ] = "champion",
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Show matured metrics, an estimate for events without labels, and the share labelled by age.
@@ -63,8 +66,8 @@ def clocks(
         raise CommandError(f"--every: {error}") from None
     with open_log(settings.kafka) as log, progress_bar(quiet=as_json) as bar:
         if serve is not None:
-            _serve(settings, log, serve, pause)
-        found = _follower(settings, log, bar).catch_up()
+            _serve(settings, log, arm, serve, pause)
+        found = _follower(settings, log, arm, bar).catch_up()
     if as_json:
         body = msgspec.to_builtins(found)
         body["coverage"] = [
@@ -77,14 +80,14 @@ def clocks(
         out().print("nothing has been scored yet")
 
 
-def _follower(settings: Settings, log: Log, bar: Progress | None = None) -> Follower:
+def _follower(settings: Settings, log: Log, arm: str, bar: Progress | None = None) -> Follower:
     from stream.clocks import Clocks, Follower, newest_threshold
     from stream.topics import EXAMPLES, SCORES
 
     model = settings.model
     one = Clocks(
         model.task, threshold=newest_threshold(log, settings.app) or 0.0,
-        rolling_n=model.rolling_n, ttl=settings.join.ttl,
+        rolling_n=model.rolling_n, ttl=settings.join.ttl, arm=arm,
     )  # fmt: skip
     if bar is None:
         return Follower(one, log, settings.app)
@@ -101,13 +104,13 @@ def _follower(settings: Settings, log: Log, bar: Progress | None = None) -> Foll
     return Follower(one, log, settings.app, reading)
 
 
-def _serve(settings: Settings, log: Log, port: int, pause: float) -> NoReturn:
+def _serve(settings: Settings, log: Log, arm: str, port: int, pause: float) -> NoReturn:
     from stream.clocks import newest_threshold
     from stream.http import MonitoringServer
     from stream.metrics import ClockMetrics
 
     metrics = ClockMetrics()
-    follower = _follower(settings, log)
+    follower = _follower(settings, log, arm)
     metrics.show(follower.catch_up())
     host = settings.worker.http_host
     server = MonitoringServer(host, port, metrics=metrics.exposition, readiness=lambda: None)
@@ -117,7 +120,7 @@ def _serve(settings: Settings, log: Log, port: int, pause: float) -> NoReturn:
         time.sleep(pause)
         threshold = newest_threshold(log, settings.app) or 0.0
         if abs(threshold - follower.clocks.threshold) > THRESHOLD_MOVED:
-            follower = _follower(settings, log)
+            follower = _follower(settings, log, arm)
         metrics.show(follower.catch_up())
 
 

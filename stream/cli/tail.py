@@ -107,10 +107,11 @@ def _reasons(reasons: Any) -> str:
 def _score(body: dict[str, Any]) -> tuple[str, str]:
     style = "bold red" if body.get("decision") == "alert" else ""
     entity = f" {body['entity']}" if body.get("entity") is not None else ""
+    arm = "" if body.get("arm", "champion") == "champion" else f"{body['arm']} "
     stale = " stale" if body.get("stale") else ""
     return (
         f"{body.get('event_id')}{entity} {_number(body.get('score'))} {body.get('decision')} "
-        f"by {body.get('version')}{stale}{_reasons(body.get('reasons'))}",
+        f"by {arm}{body.get('version')}{stale}{_reasons(body.get('reasons'))}",
         style,
     )
 
@@ -162,6 +163,7 @@ def _dead_letter(body: dict[str, Any]) -> tuple[str, str]:
 _WRITERS = {
     "scores": _score,
     "alerts": _score,
+    "shadows": _score,
     "examples": _example,
     "drift": _drift,
     "versions": _version,

@@ -14,8 +14,9 @@ from models.gate import Evidence
 from models.learner import Learner
 from models.lineage import Course, Segment
 from stream import topics
+from stream.challenger import Challenger
 from stream.challenger_settings import ChallengerSettings
-from stream.challengers import Challenger, Challengers
+from stream.challengers import Challengers
 from stream.learners import learner_before
 from tests.simulation import scenario
 from tests.simulation.mix import FAULTS

@@ -108,6 +108,8 @@ class SimWorker:
     async def step(self, key: Key) -> bool:
         """Deliver what is next for a lane, sometimes again, and let it take a batch."""
         lane = self.lanes[key]
+        if self.world.polls:
+            await self.worker.refresh_model()
         records: list[Any] = self.world.log.records[key]
         first = lane.position
         if self.world.rng.random() < self.world.faults.redelivery:
@@ -123,7 +125,10 @@ class SimWorker:
 
 
 class World:
-    """Everything there is, driven by one seed."""
+    """Everything there is, driven by one seed.
+
+    With `polls`, workers look for newer versions and arms before each batch.
+    """
 
     def __init__(
         self,
@@ -133,11 +138,13 @@ class World:
         n_workers: int = 1,
         batch: int = 3,
         faults: Faults = Faults(),  # noqa: B008 - an immutable tuple
+        polls: bool = False,
     ) -> None:
         self.settings = settings
         self.rng = random.Random(seed)
         self.batch = batch
         self.faults = faults
+        self.polls = polls
         self.clock = VirtualClock()
         self.log = Log(self.clock, all_topics(settings), settings.kafka.partitions)
         self.store = MemoryStore(ttl=settings.join.ttl)

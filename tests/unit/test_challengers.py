@@ -12,7 +12,8 @@ import pytest
 from models import checkpoint
 from models.learner import Learner
 from models.types import Example
-from stream.challengers import CHUNK_EXAMPLES, Challenger
+from stream.challenger import Challenger
+from stream.challengers import CHUNK_EXAMPLES
 from stream.learners import learner_before, new_learner
 from stream.retracing import retrace
 from stream.settings import Settings

@@ -28,11 +28,13 @@ from stream.messages import (
     Command,
     DeadLetter,
     Decision,
+    Shadow,
     decode_audit,
     decode_command,
     decode_dead_letter,
     decode_decision,
     decode_example,
+    decode_shadow,
     encode_drift,
     encode_json,
 )
@@ -52,6 +54,7 @@ DRIFT["segment"] = DriftSegment | None
 NOTICE = {"event": str, "shard": int}
 FIELDS: dict[str, dict[str, Any]] = {
     "scores": get_type_hints(Decision),
+    "shadows": get_type_hints(Shadow),
     "examples": get_type_hints(Example),
     "drift": DRIFT,
     "versions": NOTICE | get_type_hints(VersionMeta),
@@ -140,6 +143,8 @@ def test_the_examples_decode() -> None:
     """What is shown is what the code reads and writes."""
     decision = example("scores")
     assert json.loads(encode_json(decode_decision(json.dumps(decision).encode()))) == decision
+    shadow = example("shadows")
+    assert json.loads(encode_json(decode_shadow(json.dumps(shadow).encode()))) == shadow
     record = example("examples")
     assert json.loads(encode_json(decode_example(json.dumps(record).encode()))) == record
     letter = example("dead-letters")

@@ -20,6 +20,7 @@ from stream.ports import Record
 from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
+from tests.arms import make_arms
 
 NAMES = {"a": "payments in an hour"}
 
@@ -48,6 +49,7 @@ class ScoreLane:
             topic="app.events",
             decoder=EventDecoder(self.settings.event),
             scorer=self.model,
+            arms=make_arms(self.store),
             store=self.store,
             task=self.settings.model.task,
             threshold=0.5,

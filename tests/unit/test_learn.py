@@ -20,6 +20,7 @@ from stream.ports import Outcome
 from stream.scorer import ModelInForce
 from stream.settings import Settings
 from stream.vault import RefusedVersion, Restored, Vault
+from tests.arms import make_arms
 from tests.memory_logs import MemoryLogs
 
 SETTINGS = Settings(
@@ -73,6 +74,7 @@ def handler(store: MemoryStore) -> LearnHandler:
         logs=logs,
         challengers=challengers,
         commands=commands,
+        arms=make_arms(store),
     )
 
 

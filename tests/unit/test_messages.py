@@ -38,6 +38,8 @@ pendings = st.builds(
     partition=st.integers(0, 99),
     offset=st.integers(0, 2**40),
     stale=st.booleans(),
+    origin=st.none() | st.tuples(st.integers(0, 99), st.integers(0, 2**40)),
+    arm=st.none() | st.text(min_size=1, max_size=9),
 )
 
 
@@ -58,6 +60,8 @@ def test_a_stored_decision_is_published_again_byte_for_byte(
     first = encode_json(decision_of(task, event_id, pending))
     assert encode_json(decision_of(task, event_id, stored)) == first
     assert decode_decision(first).event_id == event_id
+    assert decode_decision(first).arm == (pending.arm or "champion")
+    assert stored.arm == pending.arm
     assert decode_pending_fields(encode_pending(pending)) == pending.fields
 
 

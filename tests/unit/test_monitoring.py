@@ -40,12 +40,14 @@ def test_an_outcome_is_counted_by_name_and_reason() -> None:
     counts = Counter({"events": 3, "scores": 2})
     counts["dead_letters", "not_json"] = 1  # type: ignore[index]
     counts["drift", "concept/confirmed/worsened/all"] = 1  # type: ignore[index]
+    counts["arm_failures", "forest"] = 4  # type: ignore[index]
     metrics.count(Outcome(counts=counts))  # type: ignore[arg-type]
     text = metrics.exposition().decode()
     assert "driftline_events_total 3.0" in text
     assert 'driftline_dead_letters_total{reason="not_json"} 1.0' in text
     labels = 'direction="worsened",kind="concept",level="confirmed",scope="all"'
     assert f"driftline_drift_total{{{labels}}} 1.0" in text
+    assert 'driftline_arm_failures_total{arm="forest"} 4.0' in text
 
 
 def test_gauges_of_lanes_that_left_disappear() -> None:

@@ -19,6 +19,7 @@ from stream.recovery import Recovered, Recovery, RecoveryImpossible
 from stream.replay import LogIncomplete
 from stream.settings import Settings
 from tests.simulation import scenario
+from tests.simulation import test_arms as arms
 from tests.simulation.test_recovery import WorldReader
 from tests.simulation.world import World
 
@@ -78,6 +79,23 @@ def test_a_whole_log_gives_everything_back(world: World) -> None:
     assert asyncio.run(store.newest_version()) == found.version
     whole = {what: n for what, n in found.gone.items() if n}
     assert set(whole) <= {recovery.NO_DECISION}, "ids that came twice"
+
+
+def test_decisions_of_challengers_come_back_with_their_arms() -> None:
+    """Byte for byte as well: a redelivered event says who decided it."""
+    world = World(arms.settings(), seed=5, polls=True)
+    fed = scenario.records(random.Random(5), 60)
+    fed = [record for record in fed if b'"last' not in (record[2] or b"")]
+    fed[20:20] = [("control", 0, body) for body in arms.adding()]
+    world.run(fed, seconds_a_record=0.5)
+    store = MemoryStore(ttl=world.settings.join.ttl)
+
+    recover(world, store)
+
+    found = {k: v for records in store._pending.values() for k, v in records.items()}
+    kept = {k: v for records in world.store._pending.values() for k, v in records.items()}
+    assert found == {k: kept[k] for k in found}
+    assert {decode_pending(record).arm for record in found.values()} == {None, "same", "tree"}
 
 
 def test_events_that_labels_can_no_longer_reach_stay_away(world: World) -> None:
