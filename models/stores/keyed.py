@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
+from struct import Struct
 
 from models.stores.base import KeyedChange, KeyedChanges
-from models.stores.packing import pack
+
+_pack_length = Struct("<I").pack
 
 
 def packed(changes: Iterable[KeyedChange]) -> list[bytes]:
     """Make arguments of changes, for the scripts: what to set, then what to delete.
 
-    Both by generation: first which ones and how many items each has, then the items.
+    Both by generation: first which ones and how many items each has, then the items, each behind
+    its length, so that a script takes hundreds apart in one call.
     """
     puts: dict[int, list[bytes]] = {}
     gone: dict[int, list[bytes]] = {}
@@ -31,7 +34,9 @@ def packed(changes: Iterable[KeyedChange]) -> list[bytes]:
 
 def _by_generation(items: dict[int, list[bytes]]) -> list[bytes]:
     counts = b" ".join(b"%d:%d" % (generation, len(some)) for generation, some in items.items())
-    return [counts, pack(list(chain.from_iterable(items.values())))]
+    every = list(chain.from_iterable(items.values()))
+    lengths = map(_pack_length, map(len, every))
+    return [counts, b"".join(chain.from_iterable(zip(lengths, every, strict=True)))]
 
 
 class KeyedMemory:

@@ -78,27 +78,29 @@ local function unpack_items(packed)
 end
 """
 
-# The lane's hash knows its generations by fields `g:<generation>`. Items go to a command by the
-# thousand: a call of its own for each costs more than what it does.
+# The lane's hash knows its generations by fields `g:<generation>`. Items are taken apart and go to
+# a command by the hundreds: calls of their own for each cost more than what they do.
 _CHANGE_KEYED = """
 local function each_generation(counts, packed, apply)
-  local items, at = unpack_items(packed), 1
+  local at = 1
   for g, n in string.gmatch(counts, '(-?%d+):(%d+)') do
-    local last = at + tonumber(n) - 1
-    while at <= last do
-      local to = math.min(at + 999, last)
-      apply(g, items, at, to)
-      at = to + 1
+    local left = tonumber(n)
+    while left > 0 do
+      local some = math.min(left, 500)
+      local items = {struct.unpack('<' .. string.rep('I4c0', some), packed, at)}
+      at = table.remove(items)
+      apply(g, items)
+      left = left - some
     end
   end
 end
 local function change_keyed(prefix, counts, packed, gone_counts, gone, floor)
-  each_generation(gone_counts, gone, function(g, items, from, to)
-    redis.call('HDEL', prefix .. g, unpack(items, from, to))
+  each_generation(gone_counts, gone, function(g, keys)
+    redis.call('HDEL', prefix .. g, unpack(keys))
   end)
-  each_generation(counts, packed, function(g, items, from, to)
+  each_generation(counts, packed, function(g, pairs)
     redis.call('HSETNX', KEYS[1], 'g:' .. g, '')
-    redis.call('HSET', prefix .. g, unpack(items, from, to))
+    redis.call('HSET', prefix .. g, unpack(pairs))
   end)
   if floor == '' then return end
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
@@ -117,7 +119,6 @@ COMMIT_KEYED = (
     FENCE
     + _NEXT_COMMIT
     + _CHANGE_STATE
-    + UNPACK
     + _CHANGE_KEYED
     + """
 redis.call('HSET', KEYS[1], 'position', ARGV[3])
