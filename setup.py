@@ -1,8 +1,9 @@
 """Build the compiled estimators; all other metadata is in pyproject.toml.
 
 The extension is optional: where there is no compiler, or it fails, the install succeeds without it
-and River's own estimators serve. Flags keep results equal to River's: no contraction of a multiply
-and an add into one rounding, no fast-math, nothing that only this machine's processor knows.
+and River's own estimators, and Python's own windows, serve. Flags keep results equal to theirs: no
+contraction of a multiply and an add into one rounding, no fast-math, nothing that only this
+machine's processor knows.
 """
 
 from pathlib import Path

@@ -92,16 +92,27 @@ class Stage:
         value = event.values[self._entity_place]
         return None if value is None else str(value)
 
-    def extend(self, event: Event) -> Event:
-        """Give the event with its features, and count it."""
-        row = [] if self._calendar is None else self._calendar.row(event.event_time)
+    def extend(self, events: Sequence[Event]) -> list[Event]:
+        """Give events with their features, and count them, in order; all or, refused, none."""
+        times = [event.event_time for event in events]
+        rows = [event.values for event in events]
+        n_before = len(self._before)
         if self.fold is not None:
-            entity, event_hash = self.entity_of(event), hash_of(event.event_id)
-            row += self.fold.observe(entity, event.event_time, event_hash, event.values)
-        values = event.values + tuple(row)
-        features = self.fields.features(values)
-        who = event.event_id, event.event_time, event.entity
-        return Event(*who, values, features, event.origin)
+            entities = [self.entity_of(event) for event in events]
+            hashes = [hash_of(event.event_id) for event in events]
+            found = self.fold.observe_many(entities, times, hashes, rows)
+            rows = [(*values, *row) for values, row in zip(rows, found, strict=True)]
+        if self._calendar is not None:
+            calendar = map(self._calendar.row, times)
+            rows = [
+                (*values[:n_before], *row, *values[n_before:])
+                for values, row in zip(rows, calendar, strict=True)
+            ]
+        features = self.fields.features
+        return [
+            Event(e.event_id, e.event_time, e.entity, values, features(values), e.origin)
+            for e, values in zip(events, rows, strict=True)
+        ]
 
     def learn(self, event: Event, revision: int, positive: bool) -> None:
         """Note what a label said of an event, if risks are asked for."""
@@ -138,7 +149,7 @@ class Stage:
         if self.log:
             outcome.changes[LOG] = self.log
         if fold is None:
-            return [self.extend(item) for item in items if not isinstance(item, LabelFact)]
+            return self.extend([item for item in items if not isinstance(item, LabelFact)])
         fold.trim()
         missing = fold.missing(
             item.entity if isinstance(item, LabelFact) else self.entity_of(item) for item in items
@@ -147,12 +158,17 @@ class Stage:
             for entity, data in (await store.read_keyed(lease, missing)).items():
                 fold.load(entity, data)
         n_late, n_dropped = fold.n_late, fold.n_dropped
-        extended = []
+        extended: list[Event] = []
+        # What a fact says is for the events behind it: those before are counted first.
+        run: list[Event] = []
         for item in items:
             if isinstance(item, LabelFact):
+                extended += self.extend(run)
+                run = []
                 fold.learn(item)
             else:
-                extended.append(self.extend(item))
+                run.append(item)
+        extended += self.extend(run)
         if items:
             outcome.changes[TIME] = f"{fold.time!r} {fold.length!r}".encode()
             outcome.keyed = fold.take_changes()
@@ -175,7 +191,7 @@ class Derivation:
     def extend(self, event: Event) -> Event:
         """Give the event with all features, and count it."""
         for stage in self._stages:
-            event = stage.extend(event)
+            (event,) = stage.extend([event])
         self._n += 1
         if self._n % FORGET_EVERY_N == 0:
             for fold in self._folds():

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from models.compiled import AVAILABLE
 from models.gate import Point
 from models.lineage import Segment
 from models.reasons import Reasons
@@ -26,6 +27,9 @@ from models.types import (
     FeatureValue,
     Task,
 )
+
+if AVAILABLE:
+    from models.compiled import _native
 
 SCHEMA = 1
 SHARD_KEY = b"0"
@@ -192,9 +196,12 @@ class FeatureFields:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self.id = zlib.crc32("\0".join(self.names).encode())
+        self._blank = dict.fromkeys(self.names)
 
     def features(self, values: Sequence[FeatureValue | None]) -> Features:
         """Name the values; missing ones are left out, as River expects."""
+        if AVAILABLE:
+            return _native.name_values(self.names, self._blank, values)
         if None in values:
             pairs = zip(self.names, values, strict=True)
             return {name: value for name, value in pairs if value is not None}

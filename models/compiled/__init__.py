@@ -17,6 +17,9 @@ A tree is, from the ground up: `schema` (names), `categories` and `nominal`, `le
 and predicted), `splits` (the search), `tree`; with `adwin` and `random`, `adaptive_tree` and
 `forest`; `events` reads for them, `archive` dumps them, `trees_type` is their Python type.
 `bagging` has trees or logistic regressions for members. `half_space` stands alone.
+
+`windows` is no estimator: it leads `models.features` over batches, with `hashes` of ids; there,
+too, Python's own way stays, with the same results.
 """
 
 try:

@@ -1,7 +1,13 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 FORMAT_VERSION: int
+
+def hash_of(text: str) -> int: ...
+def name_values(
+    names: tuple[str, ...], blank: dict[str, None], values: Sequence[Any]
+) -> dict[str, Any]: ...
+def newest_of(data: bytes) -> float: ...
 
 class LogisticKernel:
     def learn_one(self, x: dict[Any, Any], y: Any, w: float = 1.0) -> None: ...
@@ -76,3 +82,26 @@ class HalfSpaceKernel:
     def _run_array(self, X: Any, names: tuple[Any, ...], learns: bool, out: Any) -> None: ...
     def _restore(self, dump: bytes) -> None: ...
     def _memory(self) -> int: ...
+
+class WindowKernel:
+    def __init__(
+        self,
+        values: Sequence[int],
+        distincts: Sequence[int],
+        windows: Sequence[tuple[Sequence[float], Sequence[int], int, int, bool, bool, bool]],
+        risks: Sequence[tuple[Sequence[float], float]],
+        horizon: float,
+        lateness: float,
+        events_max: int,
+        layout: int,
+        /,
+    ) -> None: ...
+    def observe(
+        self,
+        histories: dict[str, bytes],
+        time: float,
+        entities: Sequence[str | None],
+        times: Sequence[float],
+        hashes: Sequence[int],
+        rows: Sequence[Sequence[Any]],
+    ) -> tuple[list[list[Any]], dict[str, bytes], float, int, int]: ...

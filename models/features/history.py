@@ -33,6 +33,21 @@ def newest_of(data: bytes) -> float:
     return newest
 
 
+def is_whole(data: bytes) -> bool:
+    """Tell whether a history, of any layout, is as long as its head says.
+
+    Examples
+    --------
+    >>> is_whole(HEAD.pack(0, 0, 2, 7)), is_whole(HEAD.pack(1, 0, 2, 7)), is_whole(b"")
+    (True, False, False)
+    """
+    if len(data) < HEAD.size:
+        return False
+    n_events, n_facts, n_columns, _ = HEAD.unpack_from(data)
+    n_words = 1 + (2 + n_columns) * n_events + 3 * n_facts
+    return bool(len(data) == _WORD * n_words)
+
+
 class History:
     """A history taken apart for reading; what changes it gives new bytes.
 
@@ -51,8 +66,8 @@ class History:
     def __init__(self, data: bytes | None, layout: int, n_columns: int) -> None:
         self.n_events = self.n_facts = 0
         if data is not None:
-            self.n_events, self.n_facts, _, its_layout = HEAD.unpack_from(data)
-            if its_layout != layout:
+            self.n_events, self.n_facts, *its = HEAD.unpack_from(data)
+            if its != [n_columns, layout]:
                 data, self.n_events, self.n_facts = None, 0, 0
         self.data = HEAD.pack(0, 0, n_columns, layout) if data is None else data
         self._layout = layout

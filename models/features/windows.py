@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import TypeAlias
 
 from models.features.history import History
@@ -29,7 +31,15 @@ _OF_WINDOW: dict[Stat, Callable[[list[float], float, float], float | None]] = {
 
 def _deviation(values: list[float], total: float) -> float:
     n = len(values)
-    return math.dist(values, [total / n] * n) / math.sqrt(n - 1) if n > 1 else 0.0
+    if n < 2:
+        return 0.0
+    off = [value - total / n for value in values]
+    return math.sqrt(math.fsum(map(operator.mul, off, off)) / (n - 1))
+
+
+def _sum_in_order(values: Iterable[float]) -> float:
+    # Each addition rounded, on every Python: the `sum` of newer ones compensates.
+    return reduce(operator.add, values, 0.0)
 
 
 class WindowReader:
@@ -81,11 +91,11 @@ class WindowReader:
         values_at = 1 + self._column_at * n
         total, summed_from, counts_only = own, place, self._counts_only
         for window in self._windows:
-            begin = bisect_right(words, time - window, 1, place + 1) - 1
+            begin = bisect_right(words, time - window, 1 + first, place + 1) - 1
             if not counts_only:
                 if begin > summed_from:  # Windows in no order.
                     total, summed_from = own, place
-                total += sum(words[values_at + begin : values_at + summed_from].tolist())
+                total += _sum_in_order(words[values_at + begin : values_at + summed_from].tolist())
                 summed_from = begin
             count = place - begin + 1
             for stat in self._stats:

@@ -8,18 +8,35 @@ the lane's position. Like pending events it is kept in generations, which expire
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
+from struct import Struct
 
 from models.stores.base import KeyedChange, KeyedChanges
-from models.stores.packing import pack
+
+_pack_length = Struct("<I").pack
 
 
-def packed(changes: Iterable[KeyedChange]) -> bytes:
-    """Make one argument of changes, for the scripts: key, generation, the one before, content."""
-    items: list[bytes] = []
+def packed(changes: Iterable[KeyedChange]) -> list[bytes]:
+    """Make arguments of changes, for the scripts: what to set, then what to delete.
+
+    Both by generation: first which ones and how many items each has, then the items, each behind
+    its length, so that a script takes hundreds apart in one call.
+    """
+    puts: dict[int, list[bytes]] = {}
+    gone: dict[int, list[bytes]] = {}
     for change in changes:
-        before = b"" if change.before is None else b"%d" % change.before
-        items += (change.key.encode(), b"%d" % change.generation, before, change.content)
-    return pack(items)
+        key = change.key.encode()
+        puts.setdefault(change.generation, []).extend((key, change.content))
+        if change.before is not None and change.before != change.generation:
+            gone.setdefault(change.before, []).append(key)
+    return [*_by_generation(puts), *_by_generation(gone)]
+
+
+def _by_generation(items: dict[int, list[bytes]]) -> list[bytes]:
+    counts = b" ".join(b"%d:%d" % (generation, len(some)) for generation, some in items.items())
+    every = list(chain.from_iterable(items.values()))
+    lengths = map(_pack_length, map(len, every))
+    return [counts, b"".join(chain.from_iterable(zip(lengths, every, strict=True)))]
 
 
 class KeyedMemory:

@@ -162,7 +162,7 @@ class RedisStore(RedisShelf):
             await self._fenced(lease, scripts.COMMIT, keys, [*head, *state_arguments(changes)])
             return
         floor = "" if keyed.floor is None else keyed.floor
-        head += [self._keyed(lease), keyed_state.packed(keyed.changes), floor]
+        head += [self._keyed(lease), *keyed_state.packed(keyed.changes), floor]
         arguments = [*head, *state_arguments(changes)]
         await self._fenced(lease, scripts.COMMIT_KEYED, keys, arguments)
 

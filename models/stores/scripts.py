@@ -78,20 +78,30 @@ local function unpack_items(packed)
 end
 """
 
-# The lane's hash knows its generations by fields `g:<generation>`.
+# The lane's hash knows its generations by fields `g:<generation>`. Items are taken apart and go to
+# a command by the hundreds: calls of their own for each cost more than what they do.
 _CHANGE_KEYED = """
-local function change_keyed(prefix, packed, floor)
-  local items = unpack_items(packed)
-  local known = {}
-  for i = 1, #items, 4 do
-    local key, g, before = items[i], items[i + 1], items[i + 2]
-    if before ~= '' and before ~= g then redis.call('HDEL', prefix .. before, key) end
-    if not known[g] then
-      redis.call('HSETNX', KEYS[1], 'g:' .. g, '')
-      known[g] = true
+local function each_generation(counts, packed, apply)
+  local at = 1
+  for g, n in string.gmatch(counts, '(-?%d+):(%d+)') do
+    local left = tonumber(n)
+    while left > 0 do
+      local some = math.min(left, 500)
+      local items = {struct.unpack('<' .. string.rep('I4c0', some), packed, at)}
+      at = table.remove(items)
+      apply(g, items)
+      left = left - some
     end
-    redis.call('HSET', prefix .. g, key, items[i + 3])
   end
+end
+local function change_keyed(prefix, counts, packed, gone_counts, gone, floor)
+  each_generation(gone_counts, gone, function(g, keys)
+    redis.call('HDEL', prefix .. g, unpack(keys))
+  end)
+  each_generation(counts, packed, function(g, pairs)
+    redis.call('HSETNX', KEYS[1], 'g:' .. g, '')
+    redis.call('HSET', prefix .. g, unpack(pairs))
+  end)
   if floor == '' then return end
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     local g = string.match(field, '^g:(.*)$')
@@ -103,18 +113,18 @@ local function change_keyed(prefix, packed, floor)
 end
 """
 
-# As COMMIT, and before the state: prefix of the lane's generations, packed changes, floor or ''.
+# As COMMIT, and before the state: prefix of the lane's generations; what to set by generation, how
+# many items of each and packed; what to delete in the same way; floor or ''.
 COMMIT_KEYED = (
     FENCE
     + _NEXT_COMMIT
     + _CHANGE_STATE
-    + UNPACK
     + _CHANGE_KEYED
     + """
 redis.call('HSET', KEYS[1], 'position', ARGV[3])
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[4], ARGV[5]) end
-change_keyed(ARGV[6], ARGV[7], ARGV[8])
-change_state(9)
+change_keyed(ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11])
+change_state(12)
 return 1
 """
 )

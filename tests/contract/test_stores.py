@@ -152,6 +152,26 @@ def test_keyed_state_goes_with_the_position_and_moves_with_its_generation(run: A
     run(body)
 
 
+def test_thousands_of_keys_change_at_once(run: Any) -> None:
+    """More than go to one command, of generations before the epoch and after it, some moved."""
+
+    async def body(store: Store) -> None:
+        lease = await store.acquire("score.0")
+        keys = [f"k{i}" for i in range(2700)]
+        first = [KeyedChange(key, i % 3 - 1, b"%d" % i) for i, key in enumerate(keys)]
+        await store.commit(lease, 1, {}, None, KeyedChanges(first))
+        found = {change.key: change.content for change in first}
+        assert await store.read_keyed(lease, keys) == found
+        moved = [KeyedChange(c.key, 1, b"new", c.generation) for c in first[100:]]
+        await store.commit(lease, 2, {"a": b"1"}, None, KeyedChanges(moved))
+        found |= {change.key: change.content for change in moved}
+        assert await store.read_keyed(lease, keys) == found
+        await store.commit(lease, 3, {}, None, KeyedChanges(floor=2))
+        assert await store.read_keyed(lease, keys) == {}
+
+    run(body)
+
+
 def test_the_first_pending_record_of_an_id_wins(run: Any) -> None:
     """Also across generations, within a batch, and between lanes."""
 

@@ -14,6 +14,7 @@ int add_logistic(PyObject *module);
 int add_trees(PyObject *module);
 int add_naive_bayes(PyObject *module);
 int add_half_space(PyObject *module);
+int add_windows(PyObject *module);
 
 // An owned reference.
 class Ref {

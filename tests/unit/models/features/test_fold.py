@@ -6,10 +6,13 @@ import math
 import random
 import statistics
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import pytest
 
+from models.compiled import AVAILABLE
+from models.errors import CheckpointCorrupt
 from models.features import (
     CalendarFeatures,
     EntityFold,
@@ -22,6 +25,19 @@ from models.features import (
 )
 
 ALL_STATS = tuple(Stat)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(
+            True, id="compiled", marks=pytest.mark.skipif(not AVAILABLE, reason="not built")
+        ),
+        pytest.param(False, id="plain"),
+    ]
+)
+def make_fold(request: pytest.FixtureRequest) -> Any:
+    """Both ways of counting: one suite holds them to the same."""
+    return partial(EntityFold, compiled=request.param)
 
 
 def a_spec(**more: Any) -> EntitySpec:
@@ -95,11 +111,11 @@ def is_same(found: Any, wanted: Any) -> bool:
 
 @pytest.mark.parametrize("make", [a_spec, additive_spec])
 @pytest.mark.parametrize("seed", range(3))
-def test_all_features_equal_a_plain_computation(seed: int, make: Any) -> None:
+def test_all_features_equal_a_plain_computation(seed: int, make: Any, make_fold: Any) -> None:
     """Events in disorder within the lateness, repeated ones, labels late, corrected, repeated."""
     rng = random.Random(seed)
     spec = make(lateness=15.0)
-    fold, plain = EntityFold(spec, ["shop", "amount"]), Plain(spec)
+    fold, plain = make_fold(spec, ["shop", "amount"]), Plain(spec)
     happened: list[tuple[str, str, float, float, str]] = []
     revisions: dict[str, int] = {}
     clock = 0.0
@@ -128,7 +144,7 @@ def test_all_features_equal_a_plain_computation(seed: int, make: Any) -> None:
     assert fold.n_dropped == 0
 
 
-def test_a_label_changes_nothing_before_it_arrives() -> None:
+def test_a_label_changes_nothing_before_it_arrives(make_fold: Any) -> None:
     """Whatever the order in which labels come: until one is there, features are as without it."""
     rng = random.Random(3)
     spec = EntitySpec("shop", (), (RiskSpec((60.0, 20.0), delay=10.0),))
@@ -136,7 +152,7 @@ def test_a_label_changes_nothing_before_it_arrives() -> None:
     labels = [(i, rng.random() < 0.5) for i in range(0, 300, 2)]
 
     def rows(arrivals: dict[int, list[tuple[int, bool]]]) -> list[list[Any]]:
-        fold, found = EntityFold(spec, []), []
+        fold, found = make_fold(spec, []), []
         for i, (event_id, time, shop) in enumerate(events):
             for about, positive in arrivals.get(i, ()):
                 labelled_id, labelled_time, labelled_shop = events[about]
@@ -163,10 +179,10 @@ def test_a_label_changes_nothing_before_it_arrives() -> None:
             assert rows(past)[:until] == shuffled[:until]
 
 
-def test_late_events_count_in_their_window_and_later_ones_are_told() -> None:
+def test_late_events_count_in_their_window_and_later_ones_are_told(make_fold: Any) -> None:
     """Within the lateness nothing is lost; beyond it an event is counted as late."""
     window = WindowSpec((100.0,), (Stat.COUNT, Stat.SUM), "amount")
-    fold = EntityFold(EntitySpec("card", (window,), lateness=20.0), ["amount"])
+    fold = make_fold(EntitySpec("card", (window,), lateness=20.0), ["amount"])
     for i, time in enumerate((0.0, 100.0, 110.0)):
         fold.observe("c", time, i, (1.0,))
     assert fold.observe("c", 95.0, 10, (5.0,)) == [2.0, 6.0], "0 and itself"
@@ -179,10 +195,10 @@ def test_late_events_count_in_their_window_and_later_ones_are_told() -> None:
     assert fold.observe("c", 1001.0, 15, (1.0,)) == [2.0, 2.0]
 
 
-def test_an_entity_keeps_its_newest_events() -> None:
+def test_an_entity_keeps_its_newest_events(make_fold: Any) -> None:
     """A bot's thousand payments an hour have a bound, which is told."""
     window = WindowSpec((1000.0,), (Stat.COUNT,))
-    fold = EntityFold(EntitySpec("card", (window,), lateness=500.0, events_max=3), [])
+    fold = make_fold(EntitySpec("card", (window,), lateness=500.0, events_max=3), [])
     assert [fold.observe("c", float(i), i, ()) for i in range(6)] == [
         [1.0], [2.0], [3.0], [3.0], [3.0], [3.0],
     ]  # fmt: skip
@@ -192,12 +208,14 @@ def test_an_entity_keeps_its_newest_events() -> None:
 
 
 @pytest.mark.parametrize("make", [a_spec, additive_spec])
-def test_histories_come_back_from_a_store_and_expire_with_their_generation(make: Any) -> None:
+def test_histories_come_back_from_a_store_and_expire_with_their_generation(
+    make: Any, make_fold: Any
+) -> None:
     """Two folds, one of them without memory and fed from what it gave away, stay equal."""
     spec = make(lateness=15.0)
     rng = random.Random(5)
-    whole = EntityFold(spec, ["shop", "amount"])
-    frugal = EntityFold(spec, ["shop", "amount"], memory_max=0.0)
+    whole = make_fold(spec, ["shop", "amount"])
+    frugal = make_fold(spec, ["shop", "amount"], memory_max=0.0)
     stored: dict[str, tuple[int, bytes]] = {}
     n_loaded = n_expired = 0
     clock = 0.0
@@ -230,10 +248,10 @@ def test_histories_come_back_from_a_store_and_expire_with_their_generation(make:
     assert len(whole) < 40, "who is over is forgotten"
 
 
-def test_memory_is_bounded_by_those_unused_for_longest() -> None:
+def test_memory_is_bounded_by_those_unused_for_longest(make_fold: Any) -> None:
     """The budget holds; who was seen last stays."""
     window = WindowSpec((1e6,), (Stat.COUNT,))
-    fold = EntityFold(EntitySpec("card", (window,)), [], memory_max=10_000)
+    fold = make_fold(EntitySpec("card", (window,)), [], memory_max=10_000)
     for i in range(200):
         fold.observe(f"c{i}", float(i), i, ())
         fold.observe("regular", float(i), 1000 + i, ())
@@ -243,24 +261,71 @@ def test_memory_is_bounded_by_those_unused_for_longest() -> None:
     assert fold.missing(["regular", "c199", "c0"]) == ["c0"]
 
 
-def test_another_layout_begins_anew() -> None:
+def test_another_layout_begins_anew(make_fold: Any) -> None:
     """What other columns held can't be read as these."""
     count = WindowSpec((100.0,), (Stat.COUNT,))
     with_value = WindowSpec((100.0,), (Stat.COUNT, Stat.SUM), "amount")
-    old = EntityFold(EntitySpec("card", (count,)), ["amount"])
+    old = make_fold(EntitySpec("card", (count,)), ["amount"])
     old.observe("c", 1.0, 1, (5.0,))
     (change,) = old.take_changes().changes
-    new = EntityFold(EntitySpec("card", (with_value,)), ["amount"])
+    new = make_fold(EntitySpec("card", (with_value,)), ["amount"])
     new.load(change.key, change.content)
     assert new.observe("c", 2.0, 2, (7.0,)) == [1.0, 7.0]
-    again = EntityFold(EntitySpec("card", (count,)), ["amount"])
+    again = make_fold(EntitySpec("card", (count,)), ["amount"])
     again.load(change.key, change.content)
     assert again.observe("c", 2.0, 2, (7.0,)) == [2.0]
 
 
-def test_who_names_no_entity_has_no_features() -> None:
+def test_a_negative_that_says_nothing_new_leaves_no_history(make_fold: Any) -> None:
+    """Neither an empty one, which has no time, nor one of other columns in its place."""
+    fold = make_fold(a_spec(), ["shop", "amount"])
+    other = make_fold(additive_spec(), ["shop", "amount"])
+    other.observe("c", 1.0, 1, ("s", 5.0))
+    (change,) = other.take_changes().changes
+    fold.load("c", change.content)
+    for entity in ("c", "d"):
+        fold.learn(LabelFact(entity, 1, 1.0, 2, positive=False))
+    assert fold.take_changes().changes == [] and len(fold) == 1
+
+
+def test_a_damaged_history_is_not_taken(make_fold: Any) -> None:
+    """Half of what was stored is told before anything is made of it."""
+    fold = make_fold(a_spec(), ["shop", "amount"])
+    fold.observe("c", 1.0, 1, ("s", 5.0))
+    (change,) = fold.take_changes().changes
+    for damaged in (b"", change.content[:-8], change.content + b"x"):
+        with pytest.raises(CheckpointCorrupt, match="'d' is damaged"):
+            fold.load("d", damaged)
+    assert len(fold) == 1
+
+
+def test_sums_are_rounded_at_each_step(make_fold: Any) -> None:
+    """As Python 3.11 adds: a newer one's `sum` compensates, and features would change with it."""
+    window = WindowSpec((100.0,), (Stat.SUM,), "amount")
+    fold = make_fold(EntitySpec("card", (window,)), ["amount"])
+    amounts = (1e15, 0.1, -1e15, 0.1)
+    rows = fold.observe_many("c" * 4, [1.0, 2.0, 3.0, 4.0], [1, 2, 3, 4], [(a,) for a in amounts])
+    assert rows[-1] == [0.1 + (((0.0 + 1e15) + 0.1) + -1e15)]
+    assert rows[-1] != pytest.approx([0.2])
+
+
+def test_an_event_too_late_to_be_kept_sees_only_what_is(make_fold: Any) -> None:
+    """Though it is the newest of its entity; and it puts nothing in the place of what is stored."""
+    window = WindowSpec((10.0,), (Stat.COUNT,), since_last=True)
+    fold = make_fold(EntitySpec("card", (window,)), [])
+    fold.observe("c", 100.0, 1, ())
+    fold.observe("d", 105.0, 2, ())
+    fold.observe("d", 112.0, 3, ())
+    assert fold.observe("c", 108.0, 4, ()) == [1.0, None], "of 100 nothing is kept at 112"
+    fold.observe("d", 200.0, 5, ())
+    fold.take_changes()
+    assert fold.observe("c", 150.0, 6, ()) == [1.0, None]
+    assert fold.take_changes().changes == []
+
+
+def test_who_names_no_entity_has_no_features(make_fold: Any) -> None:
     """The clock moves on, nothing is remembered."""
-    fold = EntityFold(a_spec(), ["shop", "amount"])
+    fold = make_fold(a_spec(), ["shop", "amount"])
     assert fold.observe(None, 5.0, 1, ("s", 1.0)) == [None] * len(fold.names)
     assert (fold.time, len(fold)) == (5.0, 0)
 
