@@ -37,6 +37,7 @@ _ALLOWED = {
     "copy": {"deepcopy"},
     "datetime": {"date", "datetime", "timedelta", "timezone"},
     "functools": {"partial"},
+    "msgspec._core": {"UNSET"},
     "numpy": {"dtype", "ndarray"},
     "numpy._core.multiarray": {"_reconstruct", "scalar"},
     "numpy._core.numeric": {"_frombuffer"},

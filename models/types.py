@@ -65,8 +65,8 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     weight: float = 1.0
     revision: int = 1
     entity: str | None = None
-    arm: str | msgspec.UnsetType = msgspec.UNSET
     schema: int = 1
+    arm: str | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def tests_champion(self) -> bool:

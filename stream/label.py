@@ -327,7 +327,7 @@ class LabelHandler:
             label.weight,
             found.revision,
             pending.entity,
-            pending.arm or msgspec.UNSET,
+            arm=pending.arm or msgspec.UNSET,
         )
 
     def _why_not(self, label: Label, found: Claimed) -> InvalidMessage:
