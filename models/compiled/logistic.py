@@ -97,7 +97,7 @@ class ScaledLogisticRegression(LogisticKernel, Dumped, base.Classifier):  # type
             l2=regression.l2,
             l1=regression.l1,
             intercept_init=regression.intercept_init,
-            intercept_lr=_constant(regression.intercept_lr),
+            intercept_lr=constant_rate(regression.intercept_lr),
             clip_gradient=regression.clip_gradient,
             with_std=scaler.with_std,
         )
@@ -253,7 +253,7 @@ def write_options(writer: DumpWriter, scaler: Any, regression: Any) -> None:
         regression.l2,
         regression.l1,
         regression.intercept_init,
-        _constant(regression.intercept_lr),
+        constant_rate(regression.intercept_lr),
         regression.clip_gradient,
         loss.weight_pos,
         loss.weight_neg,
@@ -292,7 +292,14 @@ def _steps(pipeline: Any) -> tuple[Any, Any]:
     raise ValueError(f"not a plain StandardScaler | LogisticRegression: {pipeline}")
 
 
-def _constant(rate: Any) -> float:
+def constant_rate(rate: Any) -> float:
+    """Give the number that a learning rate always is.
+
+    Raises
+    ------
+    ValueError
+        When it changes.
+    """
     if isinstance(rate, optim.schedulers.Constant):
         rate = rate.learning_rate
     if isinstance(rate, int | float):
@@ -303,9 +310,9 @@ def _constant(rate: Any) -> float:
 def _optimizer_options(optimizer: Any) -> tuple[int, list[float]]:
     options: list[float]
     if type(optimizer) is optim.SGD:
-        number, options = _SGD, [_constant(optimizer.lr)]
+        number, options = _SGD, [constant_rate(optimizer.lr)]
     elif type(optimizer) is optim.AdaGrad:
-        number, options = _ADA_GRAD, [_constant(optimizer.lr), optimizer.eps]
+        number, options = _ADA_GRAD, [constant_rate(optimizer.lr), optimizer.eps]
     elif type(optimizer) is optim.FTRLProximal:
         number = _FTRL
         options = [optimizer.alpha, optimizer.beta, optimizer.l1, optimizer.l2]
