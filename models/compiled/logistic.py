@@ -14,6 +14,7 @@ from models.compiled._native import LogisticKernel
 from models.compiled.arrays import binary_labels_of, names_of, rows_of, weights_of
 from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
+from models.compiled.rates import constant_rate
 
 _KIND = "ScaledLogisticRegression"
 _N_OPTIMIZER_OPTIONS = 4
@@ -290,21 +291,6 @@ def _steps(pipeline: Any) -> tuple[Any, Any]:
         if is_pair:
             return scaler, regression
     raise ValueError(f"not a plain StandardScaler | LogisticRegression: {pipeline}")
-
-
-def constant_rate(rate: Any) -> float:
-    """Give the number that a learning rate always is.
-
-    Raises
-    ------
-    ValueError
-        When it changes.
-    """
-    if isinstance(rate, optim.schedulers.Constant):
-        rate = rate.learning_rate
-    if isinstance(rate, int | float):
-        return rate
-    raise ValueError(f"the rate must be constant, not {rate!r}")
 
 
 def _optimizer_options(optimizer: Any) -> tuple[int, list[float]]:

@@ -10,10 +10,10 @@ from river.tree.splitter import EBSTSplitter, Splitter, TEBSTSplitter
 
 from models.compiled import tree_dumps
 from models.compiled.dumps import DumpReader, DumpWriter
-from models.compiled.logistic import constant_rate
+from models.compiled.rates import constant_rate
 
 LEAF_PREDICTIONS = ("mean", "model", "adaptive")
-# Splits into whole numbers and up to as many decimals as a power of ten that is a float has zeros.
+# The greatest power of ten that is a float.
 _DIGITS_MAX = 22
 _EXACT = -1
 _NOTES = "BqBq"
