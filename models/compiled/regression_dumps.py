@@ -76,7 +76,7 @@ def read_parameters(reader: DumpReader) -> dict[str, Any]:
             clip_gradient=clip_gradient,
         ),
         "model_selector_decay": decay,
-        "splitter": EBSTSplitter() if digits == _EXACT else TEBSTSplitter(digits=int(digits)),
+        "splitter": _splitter(int(digits)),
         "min_samples_split": tree_dumps.plain(min_samples),
         "binary_split": bool(binary),
         "max_size": max_bytes / 2**20,
@@ -118,6 +118,10 @@ def _linear_rules(model: Any) -> list[float]:
         constant_rate(model.intercept_lr),
         model.clip_gradient,
     ]
+
+
+def _splitter(digits: int) -> Splitter:
+    return EBSTSplitter() if digits == _EXACT else TEBSTSplitter(digits)  # type: ignore[no-untyped-call]
 
 
 def _digits(splitter: Splitter | None) -> int:

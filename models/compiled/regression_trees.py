@@ -2,8 +2,8 @@
 
 It predicts what River's predicts, to the last bit, and counts the same nodes. What differs is what
 differs for classifiers (`models.compiled.trees`): garbage is refused before anything changes, and
-`max_size` is a bound that is kept at every event, by having the deepest leaves forget what they know
-of features. Besides:
+`max_size` is a bound that is kept at every event, by having the deepest leaves forget what they
+know of features. Besides:
 
 - Targets are finite numbers within 1e15.
 - Text is for trees of means: a linear model can't multiply it. River notices that when it has
