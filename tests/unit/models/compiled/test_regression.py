@@ -208,12 +208,23 @@ def test_arrays_and_dicts_learn_as_one_after_the_other(kind: str) -> None:
     assert both.test_then_train_many(array, targets, names=names).tolist() == said
     assert {model.dump() for model in models} == {single.dump()}
     later = [x for x, _ in streams.coded(200, seed=5)]
-    # A code that no one has learned still counts for a linear model.
     later[7]["kind"], later[8]["kind"] = 77, 78
     expected = [single.predict_one(x) for x in later]
     assert single.predict_dicts(later) == expected
     X = [list(x.values()) for x in later]
     assert single.predict_many(X, names=names).tolist() == expected
+
+
+def test_a_code_that_no_one_has_learned_counts_for_a_linear_model() -> None:
+    """To a split it is no category; the model multiplies the number."""
+    parameters = {"leaf_prediction": "model", "nominal_attributes": CODES}
+    ours, river = HoeffdingTreeRegressor(**parameters), tree.HoeffdingTreeRegressor(**parameters)
+    for x, y in streams.coded(150):
+        ours.learn_one(x, y)
+        river.learn_one(x, y)
+    for code in (77, 78, 2):
+        x["kind"] = code
+        assert ours.predict_one(x) == river.predict_one(x)
 
 
 def test_the_order_of_features_is_that_of_sums() -> None:
