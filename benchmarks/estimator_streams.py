@@ -1,4 +1,4 @@
-"""The streams of the benchmark of estimators: two synthetic ones, two real ones."""
+"""The streams of the benchmark of estimators: synthetic ones and real ones, classes and numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from river.datasets import synth
 
-Row = tuple[dict[Any, Any], bool]
+Row = tuple[dict[Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Stream:
 
     name: str
     rows: Callable[[bool], Iterator[Row]]
+    is_regression: bool = False
 
     def take(self, n: int, *, with_text: bool) -> Iterator[Row]:
         """The first n rows; without text, features that are text are left out."""
@@ -44,6 +45,17 @@ def _elec2(with_text: bool) -> Iterator[Row]:
         label = row.pop("class") == "UP"
         del row["date"]
         yield {name: float(value) for name, value in row.items()}, label
+
+
+def _friedman(with_text: bool) -> Iterator[Row]:
+    return iter(synth.Friedman(seed=1))
+
+
+def _elec2_price(with_text: bool) -> Iterator[Row]:
+    for row in _file("elec2.csv.gz"):
+        del row["date"], row["class"]
+        price = float(row.pop("nswprice"))
+        yield {name: float(value) for name, value in row.items()}, price
 
 
 def _cards(with_text: bool) -> Iterator[Row]:
@@ -70,4 +82,6 @@ STREAMS = [
     Stream("rbf", _random_rbf),
     Stream("elec2", _elec2),
     Stream("cards", _cards),
+    Stream("friedman", _friedman, is_regression=True),
+    Stream("elec2-price", _elec2_price, is_regression=True),
 ]

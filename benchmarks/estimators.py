@@ -35,6 +35,8 @@ from models.compiled.forest import ARFClassifier
 from models.compiled.half_space import HalfSpaceTrees
 from models.compiled.logistic import ScaledLogisticRegression
 from models.compiled.naive_bayes import GaussianNB
+from models.compiled.regression_forest import ARFRegressor
+from models.compiled.regression_trees import HoeffdingTreeRegressor
 from models.compiled.trees import HoeffdingTreeClassifier
 
 N_ROUNDS = 3
@@ -53,6 +55,7 @@ class Contender:
     takes_text: bool = True
     # River's forests take a millisecond an event: fewer events, or a run takes minutes.
     share_of_events: float = 1.0
+    is_regression: bool = False
 
 
 class Scores:
@@ -112,6 +115,19 @@ MODELS = [
         share_of_events=0.2,
     ),
     Contender(
+        "hoeffding-tree-regressor",
+        tree.HoeffdingTreeRegressor,
+        HoeffdingTreeRegressor,
+        is_regression=True,
+    ),
+    Contender(
+        "adaptive-random-forest-regressor",
+        lambda: forest.ARFRegressor(n_models=10, seed=7),
+        lambda: ARFRegressor(n_models=10, seed=7),
+        share_of_events=0.2,
+        is_regression=True,
+    ),
+    Contender(
         "half-space-trees",
         lambda: Scores(anomaly.HalfSpaceTrees(seed=7)),
         lambda: Scores(HalfSpaceTrees(seed=7)),
@@ -137,7 +153,8 @@ def main() -> None:
     found = []
     for contender in MODELS:
         for stream in STREAMS:
-            if contender.name in options.models and stream.name in options.streams:
+            is_wanted = contender.name in options.models and stream.name in options.streams
+            if is_wanted and contender.is_regression == stream.is_regression:
                 figures = measure(contender, stream, options)
                 print("\n".join(["", *figures.lines]), flush=True)
                 found.append(figures)
@@ -164,9 +181,9 @@ def measure(contender: Contender, stream: Stream, options: argparse.Namespace) -
     figures = Figures(contender.name, stream.name, n)
     river, ours, said_by_river, said = [], [], [], []
     for _ in range(N_ROUNDS):
-        took, said_by_river, theirs = _one_by_one(contender.river, rows)
+        took, said_by_river, theirs = _one_by_one(contender, contender.river, rows)
         river.append(took)
-        took, said, mine = _one_by_one(contender.ours, rows)
+        took, said, mine = _one_by_one(contender, contender.ours, rows)
         ours.append(took)
     speeds = {"River": n / min(river), "one by one": n / min(ours)}
     for size in BATCHES:
@@ -174,14 +191,15 @@ def measure(contender: Contender, stream: Stream, options: argparse.Namespace) -
             _in_batches(contender.ours, rows, size) for _ in range(N_ROUNDS)
         )
     figures.speeds = speeds
-    truths = np.array([y for _, y in rows], dtype=bool)
+    truths = np.array([y for _, y in rows])
+    quality = _closeness if contender.is_regression else _quality
     figures.lines = [
         f"{contender.name} on {stream.name}, {n:,} events",
         *(
             f"  {name:<18}{speed:>12,.0f} events/s {speed / speeds['River']:>8.1f} x"
             for name, speed in speeds.items()
         ),
-        "  " + _quality(truths, np.array(said_by_river), np.array(said)),
+        "  " + quality(truths, np.array(said_by_river), np.array(said)),
         *_dumps(theirs, mine),
         *_tails("River", contender.river, rows),
         *_tails("ours", contender.ours, rows),
@@ -216,14 +234,21 @@ def _moa(contender: Contender, rows: list[Any], speeds: dict[str, float]) -> Ite
     )
 
 
-def _one_by_one(factory: Callable[[], Any], rows: list[Any]) -> tuple[float, list[float], Any]:
+def _one_by_one(
+    contender: Contender, factory: Callable[[], Any], rows: list[Any]
+) -> tuple[float, list[float], Any]:
     model = factory()
     said = []
     gc.collect()
     start = process_time()
-    for x, y in rows:
-        said.append(model.predict_proba_one(x).get(True, 0.0))
-        model.learn_one(x, y)
+    if contender.is_regression:
+        for x, y in rows:
+            said.append(model.predict_one(x))
+            model.learn_one(x, y)
+    else:
+        for x, y in rows:
+            said.append(model.predict_proba_one(x).get(True, 0.0))
+            model.learn_one(x, y)
     return process_time() - start, said, model
 
 
@@ -249,6 +274,12 @@ def _quality(truths: Any, said_by_river: Any, said: Any) -> str:
     accuracy = float(np.mean((said >= 0.5) == truths))
     difference = float(np.max(np.abs(said - said_by_river)))
     return f"accuracy {accuracy:.4f}, AUC {_auc(truths, said):.4f}, off River by {difference:.1g}"
+
+
+def _closeness(truths: Any, said_by_river: Any, said: Any) -> str:
+    error = float(np.mean(np.abs(said - truths)))
+    difference = float(np.max(np.abs(said - said_by_river)))
+    return f"mean absolute error {error:.4g}, off River by {difference:.1g}"
 
 
 def _auc(truths: Any, said: Any) -> float:
@@ -316,7 +347,7 @@ def _rss_growth(model_name: str, stream_name: str, side: str, at: tuple[int, ...
         model.learn_one(x, y)
     before, grown = _rss_kb(), []
     for n, (x, y) in enumerate(rows, start=101):
-        model.predict_proba_one(x)
+        model.predict_one(x) if contender.is_regression else model.predict_proba_one(x)
         model.learn_one(x, y)
         if n in at:
             grown.append(_rss_kb() - before)

@@ -38,6 +38,7 @@ GARBAGE: list[Any] = [
     "text", "\udc80", object(), np.float64("nan"),
 ]  # fmt: skip
 WRONG_LABELS: list[Any] = [None, math.nan, 2**60, 1j, [], b"yes", "yes", object(), 10**400]
+TEXTLESS = {"logistic", "naive-bayes", "adwin-bagging", "half-space", "regression-forest"}
 REFUSALS = (TypeError, ValueError)
 # A dump of a forest is large: it is compared now and then, counts every time.
 COMPARE_EVERY = 100
@@ -52,6 +53,8 @@ def factories() -> dict[str, Callable[[int], Any]]:
     from models.compiled.half_space import HalfSpaceTrees
     from models.compiled.logistic import ScaledLogisticRegression
     from models.compiled.naive_bayes import GaussianNB
+    from models.compiled.regression_forest import ARFRegressor
+    from models.compiled.regression_trees import HoeffdingTreeRegressor
     from models.compiled.trees import HoeffdingTreeClassifier
 
     eager: dict[str, Any] = {"grace_period": 20, "delta": 0.1, "max_depth": 20, "max_size": 0.5}
@@ -67,6 +70,12 @@ def factories() -> dict[str, Callable[[int], Any]]:
         "leveraging-bagging": lambda seed: LeveragingBaggingClassifier(
             base, n_models=3, w=2, seed=seed
         ),
+        "regressor": lambda seed: HoeffdingTreeRegressor(
+            **eager, leaf_prediction="mean", nominal_attributes=["k"]
+        ),
+        "regression-forest": lambda seed: ARFRegressor(
+            n_models=3, seed=seed, max_size=0.3, max_depth=20, nominal_attributes=["k"]
+        ),
         "half-space": lambda seed: HalfSpaceTrees(
             n_trees=3, height=4, window_size=50, seed=seed, limits={"time": (1.6e9, 1.7e9)}
         ),
@@ -80,7 +89,8 @@ class Fuzz:
         self._make = factories()[name]
         self._rng = random.Random(f"{name} {seed}")
         self._is_anomaly = name == "half-space"
-        self._takes_text = name not in ("logistic", "naive-bayes", "adwin-bagging", "half-space")
+        self._is_regression = name.startswith("regress")
+        self._takes_text = name not in TEXTLESS
         self._time = 1.6e9
         self._model = self._make(seed)
         self.counts: Counter[str] = Counter()
@@ -125,6 +135,8 @@ class Fuzz:
         # For thousands of events all of one class.
         if self._rng.random() < 0.02:
             return self._rng.choice(WRONG_LABELS)
+        if self._is_regression:
+            return self._rng.gauss(self._time % 100.0, 10.0)
         return self._time % 4000.0 < 2000.0 and self._rng.random() < 0.3
 
     def _learn(self) -> None:
@@ -138,6 +150,9 @@ class Fuzz:
         x = self._features()
         if self._is_anomaly:
             assert -1e9 < self._model.score_one(x) <= 1.0
+            return
+        if self._is_regression:
+            assert math.isfinite(self._model.predict_one(x))
             return
         said = self._model.predict_proba_one(x)
         assert all(0.0 <= p <= 1.0 + 1e-9 for p in said.values()), said

@@ -18,11 +18,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from river import forest, tree
+from river import base, forest, tree
 from river.datasets import synth
 
 from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
 from models.compiled.forest import ARFClassifier
+from models.compiled.regression_forest import ARFRegressor
+from models.compiled.regression_trees import HoeffdingTreeRegressor
+from models.compiled.tree_models import Forest
 from models.compiled.trees import HoeffdingTreeClassifier
 from tests import streams
 
@@ -36,6 +39,8 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] 
         {"seed": 1},
     ),
     "forest": (ARFClassifier, forest.ARFClassifier, {"seed": 1}),
+    "regressor": (HoeffdingTreeRegressor, tree.HoeffdingTreeRegressor, {}),
+    "regression-forest": (ARFRegressor, forest.ARFRegressor, {"seed": 1}),
 }
 CODES = ["elevel", "car", "zipcode"]
 
@@ -70,10 +75,46 @@ STREAMS: dict[str, tuple[Callable[[int], Iterable[streams.Row]], dict[str, Any]]
 }
 
 
+def _drifting(n: int) -> Iterator[streams.Row]:
+    changes = n // 3, 2 * n // 3
+    return iter(synth.FriedmanDrift(drift_type="gra", position=changes, seed=1).take(n))
+
+
+def _amounts(n: int) -> Iterator[streams.Row]:
+    for x, y in streams.amounts(_data("card_transactions_60d.csv.gz"), n):
+        yield {**x, "customer": x["customer"][:2], "terminal": "t" + x["terminal"][:2]}, y
+
+
+TARGETS: dict[str, tuple[Callable[[int], Iterable[streams.Row]], dict[str, Any]]] = {
+    "friedman": (streams.friedman, {}),
+    "friedman-drift": (_drifting, {}),
+    "codes": (streams.coded, {"nominal_attributes": ["kind", "shop"]}),
+    "codes-gaps": (
+        lambda n: streams.with_gaps(streams.coded(n), 3, lambda rng: rng.gauss(0.0, 9.0)),
+        {"nominal_attributes": ["kind", "shop"]},
+    ),
+    "elec2-price": (lambda n: streams.elec2_price(_data("elec2.csv.gz"), n), {}),
+    "amounts": (_amounts, {"leaf_prediction": "mean"}),
+}
+
+
+def streams_of(model: str) -> dict[str, Any]:
+    """What a model can learn from: classes, or numbers."""
+    return TARGETS if issubclass(PAIRS[model][1], base.Regressor) else STREAMS  # type: ignore[arg-type]
+
+
+def said_by(model: Any, x: dict[Any, Any]) -> dict[Any, float]:
+    """What is compared: a probability for each class, or the value."""
+    if isinstance(model, base.Regressor):
+        return {"value": model.predict_one(x)}
+    said: dict[Any, float] = model.predict_proba_one(x)
+    return said
+
+
 def counts_of(model: Any) -> Any:
     """What both sides count: nodes, leaves, warnings, drifts."""
     if hasattr(model, "n_drifts_detected"):
-        nodes = model.n_nodes if isinstance(model, ARFClassifier) else [t.n_nodes for t in model]
+        nodes = model.n_nodes if isinstance(model, Forest) else [t.n_nodes for t in model]
         return nodes, model.n_warnings_detected(), model.n_drifts_detected()
     return model.summary
 
@@ -94,7 +135,7 @@ def worst_difference(
     rng = random.Random(5)
     n, worst = 0, 0.0
     for n, (x, y) in enumerate(stream, start=1):
-        said, expected = ours.predict_proba_one(x), theirs.predict_proba_one(x)
+        said, expected = said_by(ours, x), said_by(theirs, x)
         if not isinstance(y, str):
             # River's adaptive tree has classes that are text in an order of the process.
             assert list(said) == list(expected), (n, said, expected)
@@ -128,21 +169,24 @@ def assert_parity(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    every = [*STREAMS, *TARGETS]
     parser.add_argument("--models", nargs="+", choices=PAIRS, default=list(PAIRS))
-    parser.add_argument("--streams", nargs="+", choices=STREAMS, default=list(STREAMS))
+    parser.add_argument("--streams", nargs="+", choices=every, default=every)
     parser.add_argument("--events", type=int, default=100_000)
     options = parser.parse_args()
     for model, stream in itertools.product(options.models, options.streams):
+        if stream not in streams_of(model):
+            continue
         ours, theirs, usual = PAIRS[model]
-        rows, special = STREAMS[stream]
+        rows, special = streams_of(model)[stream]
         parameters = {"max_depth": 20, **usual, **special}
         mine = ours(**parameters)
         start = time.perf_counter()
         river = theirs(**parameters)
         n, worst = worst_difference(rows(options.events), mine, river)
         took = time.perf_counter() - start
-        print(f"{model:9}{stream:16}{n:8,} events, off by {worst:.1g} at most, {took:.0f} s")
-        print(f"         {counts_of(river)}", flush=True)
+        print(f"{model:18}{stream:16}{n:8,} events, off by {worst:.1g} at most, {took:.0f} s")
+        print(f"{'':18}{counts_of(river)}", flush=True)
 
 
 if __name__ == "__main__":

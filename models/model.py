@@ -88,6 +88,8 @@ class Model:
                 predict_proba_one = model.predict_proba_one
                 return [predict_proba_one(x) for x in batch]
             case Task.REGRESSION:
+                if (predict_dicts := getattr(model, "predict_dicts", None)) is not None:
+                    return list(predict_dicts(batch))
                 return [float(model.predict_one(x)) for x in batch]
             case Task.ANOMALY:
                 return [min(1.0, max(0.0, float(model.score_one(x)))) for x in batch]

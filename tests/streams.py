@@ -52,6 +52,36 @@ def cards(path: Path, n: int | None = None) -> Iterator[Row]:
         yield x, row["TX_FRAUD"] == "1"
 
 
+def friedman(n: int, seed: int = 1) -> Iterator[Row]:
+    """Ten numbers, five of which decide a target."""
+    return iter(synth.Friedman(seed=seed).take(n))
+
+
+def coded(n: int, seed: int = 1) -> Iterator[Row]:
+    """Numbers and two codes that shift the target; `kind` is one of a few, `shop` one of many."""
+    rng = random.Random(seed)
+    for x, y in synth.Friedman(seed=seed).take(n):
+        kind, shop = rng.randrange(4), rng.randrange(30)
+        shift = 6.0 * (kind == 2) - 4.0 * (shop % 5 == 1)
+        yield {"a": x[0], "b": 10.0 * x[1], "kind": kind, "c": x[3], "shop": shop}, y + shift
+
+
+def elec2_price(path: Path, n: int | None = None) -> Iterator[Row]:
+    """New South Wales electricity: the price by demand and time; it drifts."""
+    for row in _rows(path, n):
+        del row["date"], row["class"]
+        price = float(row.pop("nswprice"))
+        yield {name: float(value) for name, value in row.items()}, price
+
+
+def amounts(path: Path, n: int | None = None) -> Iterator[Row]:
+    """Card payments: the amount by who pays where, ids as text."""
+    for row in _rows(path, n):
+        customer, terminal = row["CUSTOMER_ID"], row["TERMINAL_ID"]
+        hour = int(row["TX_DATETIME"][11:13])
+        yield {"customer": customer, "terminal": terminal, "hour": hour}, float(row["TX_AMOUNT"])
+
+
 def with_gaps(
     stream: Iterable[Row], seed: int, newcomer: Callable[[random.Random], Any]
 ) -> Iterator[Row]:

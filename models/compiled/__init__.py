@@ -14,9 +14,13 @@ In `src/`, a subject has a kernel (`logistic.cpp`: numbers only) and a Python ty
 powers, `module` holds models and guards them against two callers at once.
 
 A tree is, from the ground up: `schema` (names), `categories` and `nominal`, `leaf` (what is seen
-and predicted), `splits` (the search), `tree`; with `adwin` and `random`, `adaptive_tree` and
-`forest`; `events` reads for them, `archive` dumps them, `trees_type` is their Python type.
-`bagging` has trees or logistic regressions for members. `half_space` stands alone.
+and predicted), `splits` (the search), `tree_shape` (what all trees are), `tree`; with `adwin` and
+`random`, `adaptive_tree` and `forest`; `events` reads for them, `archive` dumps them, `trees_type`
+is their Python type. `bagging` has trees or logistic regressions for members.
+
+A tree for regression has the same shape: `variance` and `linear` (what a leaf says), `value_tree`
+(what it has seen of a number), `regression_rules`, `regression_leaf`, `regression_tree`,
+`regression_forest`, and `regressors_type`. `half_space` stands alone.
 
 `windows` is no estimator: it leads `models.features` over batches, with `hashes` of ids; there,
 too, Python's own way stays, with the same results.

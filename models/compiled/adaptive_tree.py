@@ -11,10 +11,11 @@ from river.tree.splitter import GaussianSplitter, Splitter
 from models.compiled import tree_dumps
 from models.compiled._native import AdaptiveTreeKernel
 from models.compiled.dumps import DumpReader, DumpWriter
-from models.compiled.trees import SingleTree
+from models.compiled.tree_models import SingleTree
+from models.compiled.trees import ClassifierTrees
 
 
-class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree):  # type: ignore[misc]
+class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree, ClassifierTrees):  # type: ignore[misc]
     """River's `tree.HoeffdingAdaptiveTreeClassifier`, compiled; parameters are River's.
 
     Examples

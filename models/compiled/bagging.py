@@ -11,7 +11,7 @@ from models.compiled._native import AdwinBaggingKernel, LeveragingBaggingKernel
 from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
 from models.compiled.dumps import DumpReader, DumpWriter
 from models.compiled.logistic import ScaledLogisticRegression, read_options, write_options
-from models.compiled.trees import HoeffdingTreeClassifier, Trees
+from models.compiled.trees import ClassifierTrees, HoeffdingTreeClassifier
 
 _TREE, _ADAPTIVE_TREE, _LOGISTIC = range(3)
 _BASES = (HoeffdingTreeClassifier, HoeffdingAdaptiveTreeClassifier, ScaledLogisticRegression)
@@ -19,7 +19,7 @@ _POISSON, _ONE_MORE, _AT_MOST_ONCE = range(3)
 _RATE_MAX = 700.0
 
 
-class _Bagging(Trees):
+class _Bagging(ClassifierTrees):
     """What both have in common; see `models.compiled.trees` for what differs from River's."""
 
     # What a member's ADWIN is told of: that it was right, or that it was wrong.

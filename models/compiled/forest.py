@@ -10,12 +10,11 @@ from river.tree.splitter import GaussianSplitter, Splitter
 from models.compiled import tree_dumps
 from models.compiled._native import ForestKernel
 from models.compiled.dumps import DumpReader, DumpWriter
-from models.compiled.trees import Trees
+from models.compiled.tree_models import Forest
+from models.compiled.trees import ClassifierTrees
 
-_ALL, _SQRT, _LOG2, _NUMBER, _SHARE = range(5)
 
-
-class ARFClassifier(ForestKernel, Trees):  # type: ignore[misc]
+class ARFClassifier(ForestKernel, Forest, ClassifierTrees):  # type: ignore[misc]
     """River's `forest.ARFClassifier`, compiled; parameters and defaults are River's.
 
     `max_features` stays what was asked for; River overwrites it at the first event.
@@ -68,43 +67,17 @@ class ARFClassifier(ForestKernel, Trees):  # type: ignore[misc]
         self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)  # type: ignore[no-untyped-call]
         self._begin()
 
-    def n_warnings_detected(self, tree_id: int | None = None) -> int:
-        """Count warnings, of all trees or of one."""
-        return self._sum_of(0, tree_id)
-
-    def n_drifts_detected(self, tree_id: int | None = None) -> int:
-        """Count drifts, of all trees or of one."""
-        return self._sum_of(1, tree_id)
-
-    @property
-    def n_nodes(self) -> list[int]:
-        """Splits and leaves of each tree; none before the first event."""
-        return [int(counts[0]) for counts in self._counts()]
-
     @property
     def _mutable_attributes(self) -> set[str]:
         return {"max_features", "lambda_value", "grace_period", "delta", "tau"}
-
-    def _sum_of(self, which: int, tree_id: int | None) -> int:
-        numbers = self._statistics()[which::2]
-        return sum(numbers) if tree_id is None else numbers[tree_id] if numbers else 0
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         if type(self.metric) is not metrics.Accuracy:
             raise ValueError(f"the metric must be Accuracy, not {self.metric!r}")
         tree_dumps.write_parameters(writer, self)
         tree_dumps.write_detector(writer, None)
-        detectors = (self.warning_detector, self.drift_detector)
-        writer.pack("i", self.n_models)
-        writer.pack("Bd", *_features(self.max_features))
-        writer.pack("dB", self.lambda_value, self.disable_weighted_vote)
-        writer.pack("BB", *(not isinstance(detector, drift.NoDrift) for detector in detectors))
-        for detector in detectors:
-            tree_dumps.write_detector(writer, detector)
+        self._write_rules(writer)
         tree_dumps.write_names(writer, self.nominal_attributes)
-
-    def _write_empty(self, writer: DumpWriter) -> None:
-        writer.pack("B", False)
 
     @classmethod
     def _parameters_of(cls, reader: DumpReader) -> dict[str, Any]:
@@ -113,34 +86,9 @@ class ARFClassifier(ForestKernel, Trees):  # type: ignore[misc]
         if found["splitter"].n_splits == GaussianSplitter().n_splits:
             found["splitter"] = None
         tree_dumps.read_detector(reader)
-        (n_models,) = reader.unpack("i")
-        kind, number = reader.unpack("Bd")
-        lambda_value, disable_weighted_vote = reader.unpack("dB")
-        has_warnings, has_drifts = reader.unpack("BB")
-        warning, drifts = (tree_dumps.read_detector(reader) for _ in range(2))
         return {
             **found,
-            "n_models": int(n_models),
-            "max_features": (None, "sqrt", "log2", int(number), number)[int(kind)],
-            "lambda_value": tree_dumps.plain(lambda_value),
-            "disable_weighted_vote": bool(disable_weighted_vote),
-            "warning_detector": warning if has_warnings else drift.NoDrift(),  # type: ignore[no-untyped-call]
-            "drift_detector": drifts if has_drifts else drift.NoDrift(),  # type: ignore[no-untyped-call]
+            **cls._read_rules(reader),
             "metric": metrics.Accuracy(),  # type: ignore[no-untyped-call]
             "nominal_attributes": tree_dumps.read_names(reader),
         }
-
-
-def _features(wanted: Any) -> tuple[int, float]:
-    match wanted:
-        case None:
-            return _ALL, 0.0
-        case "sqrt":
-            return _SQRT, 0.0
-        case "log2":
-            return _LOG2, 0.0
-        case int():
-            return _NUMBER, float(wanted)
-        case float():
-            return _SHARE, wanted
-    raise ValueError(f"max_features must be a number, sqrt, log2 or None, not {wanted!r}")

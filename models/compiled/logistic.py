@@ -15,6 +15,7 @@ from models.compiled._native import LogisticKernel
 from models.compiled.arrays import binary_labels_of, names_of, rows_of, weights_of
 from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
+from models.compiled.rates import constant_rate
 
 _KIND = "ScaledLogisticRegression"
 _N_OPTIMIZER_OPTIONS = 4
@@ -98,7 +99,7 @@ class ScaledLogisticRegression(LogisticKernel, Dumped, base.Classifier):  # type
             l2=regression.l2,
             l1=regression.l1,
             intercept_init=regression.intercept_init,
-            intercept_lr=_constant(regression.intercept_lr),
+            intercept_lr=constant_rate(regression.intercept_lr),
             clip_gradient=regression.clip_gradient,
             with_std=scaler.with_std,
         )
@@ -279,7 +280,7 @@ def write_options(writer: DumpWriter, scaler: Any, regression: Any) -> None:
         regression.l2,
         regression.l1,
         regression.intercept_init,
-        _constant(regression.intercept_lr),
+        constant_rate(regression.intercept_lr),
         regression.clip_gradient,
         loss.weight_pos,
         loss.weight_neg,
@@ -318,20 +319,12 @@ def _steps(pipeline: Any) -> tuple[Any, Any]:
     raise ValueError(f"not a plain StandardScaler | LogisticRegression: {pipeline}")
 
 
-def _constant(rate: Any) -> float:
-    if isinstance(rate, optim.schedulers.Constant):
-        rate = rate.learning_rate
-    if isinstance(rate, int | float):
-        return rate
-    raise ValueError(f"the rate must be constant, not {rate!r}")
-
-
 def _optimizer_options(optimizer: Any) -> tuple[int, list[float]]:
     options: list[float]
     if type(optimizer) is optim.SGD:
-        number, options = _SGD, [_constant(optimizer.lr)]
+        number, options = _SGD, [constant_rate(optimizer.lr)]
     elif type(optimizer) is optim.AdaGrad:
-        number, options = _ADA_GRAD, [_constant(optimizer.lr), optimizer.eps]
+        number, options = _ADA_GRAD, [constant_rate(optimizer.lr), optimizer.eps]
     elif type(optimizer) is optim.FTRLProximal:
         number = _FTRL
         options = [optimizer.alpha, optimizer.beta, optimizer.l1, optimizer.l2]

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,36 +35,21 @@ from river.tree.splitter import GaussianSplitter, Splitter
 from models.compiled import tree_dumps
 from models.compiled._native import TreeKernel
 from models.compiled.arrays import names_of, rows_of
-from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
+from models.compiled.tree_models import SingleTree, Trees
 
 
-class Trees(Dumped, base.Classifier):
-    """What the three have in common: arrays, dumps and memory."""
+class ClassifierTrees(Trees, base.Classifier):  # type: ignore[misc]
+    """What all that predict classes have in common."""
 
-    _KIND: ClassVar[str]
     _run_array: Any
-    _restore: Any
-    _memory: Any
     _classes: Any
-    _counts: Any
-    _statistics: Any
-    dump: Any
-
-    if TYPE_CHECKING:
-        # Parameters, see `_keep`.
-        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def classes(self) -> tuple[Any, ...]:
         """The classes seen so far, sorted: the columns of `predict_proba_many`."""
         found: tuple[Any, ...] = self._classes()
         return found
-
-    @property
-    def memory_bytes(self) -> int:
-        """What the model takes, without the Python objects of its names."""
-        return int(self._memory()[0])
 
     def learn_many(
         self,
@@ -100,19 +85,6 @@ class Trees(Dumped, base.Classifier):
         out: NDArray[np.float64] = self._run(X, y, w, names, True)
         return out
 
-    def mutate(self, new_attrs: dict[str, Any]) -> None:
-        """Modify parameters in place; what was learned stays."""
-        dump = self.dump()
-        n_before = len(self._head())
-        super().mutate(new_attrs)
-        writer = self._head()
-        writer.raw(dump[n_before:-4])
-        self._restore(writer.finish())
-
-    def __setstate__(self, dump: bytes) -> None:
-        self._restore(dump)
-        self.__dict__.update(self._parameters_of(DumpReader(dump, self._KIND)))
-
     @property
     def _multiclass(self) -> bool:
         return True
@@ -123,92 +95,8 @@ class Trees(Dumped, base.Classifier):
         out = self._run_array(rows, names_of(names, rows), labels, w, predicts)
         return np.frombuffer(out).reshape(len(rows), -1) if predicts and len(rows) else None
 
-    def _head(self) -> DumpWriter:
-        writer = DumpWriter(self._KIND)
-        self._write_parameters(writer)
-        return writer
 
-    def _keep(self, given: dict[str, Any]) -> None:
-        # The arguments of a constructor under their names, where River's `clone` looks for them.
-        for name, value in given.items():
-            if name != "self":
-                setattr(self, name, value)
-
-    def _begin(self) -> None:
-        writer = self._head()
-        tree_dumps.write_generator(writer, self._seed())
-        self._write_schema(writer)
-        self._write_empty(writer)
-        self._restore(writer.finish())
-
-    def _seed(self) -> int | None:
-        return getattr(self, "seed", None)
-
-    def _write_schema(self, writer: DumpWriter) -> None:
-        tree_dumps.write_empty_schema(writer)
-
-    def _write_parameters(self, writer: DumpWriter) -> None:
-        raise NotImplementedError
-
-    def _write_empty(self, writer: DumpWriter) -> None:
-        raise NotImplementedError
-
-    @classmethod
-    def _parameters_of(cls, reader: DumpReader) -> dict[str, Any]:
-        raise NotImplementedError
-
-
-class SingleTree(Trees):
-    """What is told of one tree."""
-
-    @property
-    def n_nodes(self) -> int | None:
-        """Splits and leaves; None before the first event, as in River."""
-        return self._count(0) or None
-
-    @property
-    def n_branches(self) -> int | None:
-        """Splits."""
-        return self._count(1) if self._count(0) else None
-
-    @property
-    def n_leaves(self) -> int | None:
-        """Leaves."""
-        return self._count(2) or None
-
-    @property
-    def height(self) -> int:
-        """Nodes on the longest path."""
-        return self._count(3)
-
-    @property
-    def n_active_leaves(self) -> int:
-        """Leaves that may still be split, as River counts them."""
-        return self._count(4)
-
-    @property
-    def n_inactive_leaves(self) -> int:
-        """Leaves that were given up, as River counts them."""
-        return self._count(5)
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What River's `summary` tells."""
-        return {
-            "n_nodes": self.n_nodes,
-            "n_branches": self.n_branches,
-            "n_leaves": self.n_leaves,
-            "n_active_leaves": self.n_active_leaves,
-            "n_inactive_leaves": self.n_inactive_leaves,
-            "height": self.height,
-            "total_observed_weight": self._counts()[0][6],
-        }
-
-    def _count(self, which: int) -> int:
-        return int(self._counts()[0][which])
-
-
-class HoeffdingTreeClassifier(TreeKernel, SingleTree):  # type: ignore[misc]
+class HoeffdingTreeClassifier(TreeKernel, SingleTree, ClassifierTrees):  # type: ignore[misc]
     """River's `tree.HoeffdingTreeClassifier`, compiled; parameters and defaults are River's.
 
     Examples

@@ -61,12 +61,16 @@ def _tree_twin(model: Any) -> Any:
     from models.compiled.bagging import ADWINBaggingClassifier, LeveragingBaggingClassifier
     from models.compiled.forest import ARFClassifier
     from models.compiled.half_space import HalfSpaceTrees
+    from models.compiled.regression_forest import ARFRegressor
+    from models.compiled.regression_trees import HoeffdingTreeRegressor
     from models.compiled.trees import HoeffdingTreeClassifier
 
     twins: dict[type[Any], type[Any]] = {
         tree.HoeffdingTreeClassifier: HoeffdingTreeClassifier,
+        tree.HoeffdingTreeRegressor: HoeffdingTreeRegressor,
         tree.HoeffdingAdaptiveTreeClassifier: HoeffdingAdaptiveTreeClassifier,
         forest.ARFClassifier: ARFClassifier,
+        forest.ARFRegressor: ARFRegressor,
         anomaly.HalfSpaceTrees: HalfSpaceTrees,
         ensemble.ADWINBaggingClassifier: ADWINBaggingClassifier,
         ensemble.LeveragingBaggingClassifier: LeveragingBaggingClassifier,
@@ -86,7 +90,7 @@ def _tree_twin(model: Any) -> Any:
 
 def _is_fresh(model: Any) -> bool:
     match model:
-        case forest.ARFClassifier():
+        case forest.ARFClassifier() | forest.ARFRegressor():
             return len(model) == 0
         case anomaly.HalfSpaceTrees():
             return not model.trees

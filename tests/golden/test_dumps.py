@@ -17,6 +17,8 @@ from models.compiled.forest import ARFClassifier
 from models.compiled.half_space import HalfSpaceTrees
 from models.compiled.logistic import ScaledLogisticRegression
 from models.compiled.naive_bayes import GaussianNB
+from models.compiled.regression_forest import ARFRegressor
+from models.compiled.regression_trees import HoeffdingTreeRegressor, RegressionTrees
 from models.compiled.trees import HoeffdingTreeClassifier
 
 FOLDER = Path(__file__).parent / "dumps"
@@ -31,6 +33,8 @@ ESTIMATORS: dict[str, Any] = {
         ADWINBaggingClassifier,
         LeveragingBaggingClassifier,
         HalfSpaceTrees,
+        HoeffdingTreeRegressor,
+        ARFRegressor,
     )
 }
 DUMPS = [
@@ -49,6 +53,8 @@ def test_a_dump_of_this_format_loads_predicts_and_is_written_again(entry: dict[s
         x = dict(items)
         if isinstance(model, HalfSpaceTrees):
             said = [model.score_one(x)]
+        elif isinstance(model, RegressionTrees):
+            said = [model.predict_one(x)]
         else:
             said = list(model.predict_proba_one(x).values())
         assert said == pytest.approx(expected, rel=1e-12)

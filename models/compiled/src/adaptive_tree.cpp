@@ -118,7 +118,7 @@ bool AdaptiveTree::observe_error(Watch &watch, bool is_wrong) {
 
 void AdaptiveTree::start_alternate(int32_t at) {
     drop_alternate(at);
-    const int32_t alternate = add_leaf({}, node(at).depth);
+    const int32_t alternate = add_fresh_leaf(node(at).depth);
     node(at).watch->alternate = alternate;
     n_alternates_++;
 }

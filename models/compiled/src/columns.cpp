@@ -58,6 +58,44 @@ int Columns::learn_names(Names &names) {
     return 0;
 }
 
+bool read_target(PyObject *target, double &out) {
+    const PyNumberMethods *methods = Py_TYPE(target)->tp_as_number;
+    const bool is_number = methods != nullptr && (methods->nb_float || methods->nb_index);
+    if (!is_number || PyComplex_Check(target)) {
+        PyErr_Format(PyExc_TypeError, "the target is %R: it must be a number", target);
+        return false;
+    }
+    out = PyFloat_AsDouble(target);
+    if (out == -1.0 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return false;
+        PyErr_Clear();
+        out = HUGE_VAL;
+    }
+    if (std::fabs(out) <= kNumberMax) return true;
+    PyErr_Format(PyExc_ValueError, "the target is %R: it must be finite and within 1e15", target);
+    return false;
+}
+
+bool read_targets(PyObject *targets, size_t n_rows, std::vector<double> &out) {
+    out.clear();
+    const Ref tuple(PySequence_Tuple(targets));
+    if (!tuple) return false;
+    const Py_ssize_t n = PyTuple_GET_SIZE(tuple.get());
+    if (static_cast<size_t>(n) != n_rows) {
+        PyErr_Format(PyExc_ValueError, "%zd targets for %zu rows", n, n_rows);
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        double target;
+        if (!read_target(PyTuple_GET_ITEM(tuple.get(), i), target)) {
+            name_row(i);
+            return false;
+        }
+        out.push_back(target);
+    }
+    return true;
+}
+
 int read_weights(PyObject *weights, Py_ssize_t n, std::vector<double> &out) {
     out.clear();
     if (weights == nullptr || weights == Py_None) {
@@ -80,6 +118,26 @@ int read_weights(PyObject *weights, Py_ssize_t n, std::vector<double> &out) {
         out.push_back(weight);
     }
     return 0;
+}
+
+bool check_tree_weight(double weight) {
+    if (weight > 0.0 && weight < kNumberMax) return true;
+    const Ref given(PyFloat_FromDouble(weight));
+    if (given) {
+        PyErr_Format(PyExc_ValueError, "the weight is %R: it must be above 0 and below 1e15",
+                     given.get());
+    }
+    return false;
+}
+
+bool read_tree_weights(PyObject *weights, size_t n, std::vector<double> &out) {
+    if (read_weights(weights, static_cast<Py_ssize_t>(n), out) < 0) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (check_tree_weight(out[i])) continue;
+        name_row(static_cast<Py_ssize_t>(i));
+        return false;
+    }
+    return true;
 }
 
 }  // namespace driftline

@@ -28,7 +28,17 @@ class Columns {
     bool dense_ = false;
 };
 
+// A target of regression: a number within kNumberMax; false with an exception set otherwise.
+bool read_target(PyObject *target, double &out);
+
+// Those of a batch of so many rows.
+bool read_targets(PyObject *targets, size_t n_rows, std::vector<double> &out);
+
 // Weights of a batch: None, or a sequence of finite numbers as long as the batch.
 int read_weights(PyObject *weights, Py_ssize_t n, std::vector<double> &out);
+
+// Whether a tree may learn with it: above 0 and below 1e15; false with an exception set otherwise.
+bool check_tree_weight(double weight);
+bool read_tree_weights(PyObject *weights, size_t n, std::vector<double> &out);
 
 }  // namespace driftline

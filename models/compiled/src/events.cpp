@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 namespace driftline {
 
@@ -109,17 +110,21 @@ bool Events::read_labels(PyObject *labels, size_t n_rows) {
 }
 
 bool Events::learn() {
+    learns_ = true;
     const int before = names_.size();
     const int known = is_array_ ? columns_.learn_names(names_) : rows_.learn_names(names_);
     if (known == 0 && names_.size() == before && is_plain()) return add_labels();
     if (known < 0 || !add_features(before) || !check_kinds(before)) return fail(before);
     if (names_.size() > before) schema_.index();
+    keep_given();
     return add_categories() && add_labels();
 }
 
 bool Events::recognise() {
+    learns_ = false;
     if (is_plain()) return true;
     if (!check_kinds(names_.size())) return false;
+    keep_given();
     if (is_array_) return add_categories();
     for (size_t i = 0; i < rows_.size(); i++) {
         for (size_t j = 0; j < rows_.width(i); j++) {
@@ -140,35 +145,43 @@ bool Events::recognise() {
 }
 
 Row Events::row(size_t i) {
-    const double *values;
+    const double *values, *given;
     const int *slots;
     size_t width;
     bool is_dense;
     if (is_array_) {
         width = static_cast<size_t>(array_->size(1));
-        const double *all = array_codes_.empty() ? array_->data<double>() : array_codes_.data();
-        values = all + i * width;
+        given = array_->data<double>() + i * width;
+        values = array_codes_.empty() ? given : array_codes_.data() + i * width;
         slots = columns_.slots();
         is_dense = columns_.is_dense();
     } else {
         width = rows_.width(i);
         values = rows_.values(i);
+        given = given_.empty() ? values : given_.data() + (values - rows_.values(0));
         slots = rows_.slots(i);
         is_dense = rows_.is_dense(i);
     }
-    const size_t n = schema_.features.size();
-    if (is_dense && width == n) {
-        dense_.assign(values, values + n);
-        return {dense_.data(), slots, static_cast<int32_t>(n)};
+    const bool is_whole = is_dense && width == schema_.features.size();
+    const auto spread = [&](const double *from, std::vector<double> &to) {
+        to.assign(schema_.features.size(), kMissing);
+        for (size_t j = 0; j < width; j++) {
+            if (slots[j] >= 0) to[static_cast<size_t>(slots[j])] = from[j];
+        }
+        return to.data();
+    };
+    if (is_whole) {
+        dense_.assign(values, values + width);
+    } else {
+        spread(values, dense_);
+        order_.clear();
+        std::copy_if(slots, slots + width, std::back_inserter(order_),
+                     [](int slot) { return slot >= 0; });
     }
-    dense_.assign(n, kMissing);
-    order_.clear();
-    for (size_t j = 0; j < width; j++) {
-        if (slots[j] < 0) continue;
-        dense_[static_cast<size_t>(slots[j])] = values[j];
-        order_.push_back(slots[j]);
-    }
-    return {dense_.data(), order_.data(), static_cast<int32_t>(order_.size())};
+    const double *numbers = dense_.data();
+    if (keeps_numbers_ && given != values) numbers = is_whole ? given : spread(given, numbers_);
+    return {dense_.data(), is_whole ? slots : order_.data(),
+            static_cast<int32_t>(is_whole ? width : order_.size()), numbers};
 }
 
 int32_t Events::find_class(PyObject *label) const { return classes_.find(label); }
@@ -236,7 +249,7 @@ bool Events::check_kinds(int before) {
         has_nominals_ |= feature.is_nominal();
     };
     const auto check = [&](size_t at, bool is_text) {
-        if (is_text && is_restricted_) {
+        if (is_text && !takes_text_) {
             PyErr_Format(PyExc_TypeError, "feature %R is text: this model takes numbers",
                          names_.name(static_cast<int>(at)));
             return false;
@@ -248,7 +261,7 @@ bool Events::check_kinds(int before) {
         }
         const bool was_text = schema_.features[at].kind == Feature::Kind::kTextCategory;
         // For a prediction, a number among texts is one more category that was never learned.
-        if (was_text == is_text || (was_text && labels_.empty())) return true;
+        if (was_text == is_text || (was_text && !learns_)) return true;
         PyErr_Format(PyExc_TypeError, "feature %R is %s: it has been %s so far",
                      names_.name(static_cast<int>(at)), is_text ? "text" : "a number",
                      is_text ? "a number" : "text");
@@ -278,7 +291,6 @@ bool Events::add_categories() {
     if (is_array_) {
         array_codes_.clear();
         const auto width = static_cast<size_t>(array_->size(1));
-        const bool may_add = !labels_.empty();
         for (size_t j = 0; j < width; j++) {
             const int slot = columns_.slots()[j];
             if (slot < 0 || !schema_.features[static_cast<size_t>(slot)].is_nominal()) continue;
@@ -286,7 +298,7 @@ bool Events::add_categories() {
             if (array_codes_.empty()) array_codes_.assign(data, data + n_array_rows_ * width);
             for (size_t i = 0; i < n_array_rows_; i++) {
                 double &value = array_codes_[i * width + j];
-                value = code_of_number(static_cast<size_t>(slot), value, may_add);
+                value = code_of_number(static_cast<size_t>(slot), value, learns_);
             }
         }
         return true;
@@ -324,7 +336,7 @@ bool Events::check_label(PyObject *label, Ref &plain) const {
                      label);
     }
     if (!plain) return false;
-    if (is_restricted_) {
+    if (!takes_classes_) {
         PyErr_Format(PyExc_ValueError, "the label is %R: it must be True or False", label);
         return false;
     }
@@ -374,6 +386,14 @@ bool Events::add_labels() {
 
 // Whether there is nothing but numbers, known to be such.
 bool Events::is_plain() const { return !has_nominals_ && !is_array_ && !rows_.has_text(); }
+
+// Once a feature is nominal, every batch comes by here.
+void Events::keep_given() {
+    given_.clear();
+    if (!keeps_numbers_ || !has_nominals_ || is_array_ || rows_.size() == 0) return;
+    const size_t last = rows_.size() - 1;
+    given_.assign(rows_.values(0), rows_.values(last) + rows_.width(last));
+}
 
 int32_t Events::code_of_text(size_t feature, PyObject *text, bool may_add) {
     Names &codes = text_codes_[feature];

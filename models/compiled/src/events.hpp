@@ -21,7 +21,10 @@ class Events {
     // Features that are nominal whatever their values are.
     std::vector<Name> nominals;
     // From now on features are numbers, and labels the classes that are known.
-    void restrict_to_numbers_and_known_classes() { is_restricted_ = true; }
+    void restrict_to_numbers_and_known_classes() { takes_text_ = takes_classes_ = false; }
+    void restrict_to_numbers() { takes_text_ = false; }
+    // Rows are to have the numbers that categories were given as.
+    void keep_numbers() { keeps_numbers_ = true; }
     // Bytes that categories may take; beyond it, new ones count as missing.
     double category_bytes_max = 0.0;
 
@@ -60,6 +63,7 @@ class Events {
     bool check_label(PyObject *label, Ref &plain) const;
     bool add_labels();
     bool is_plain() const;
+    void keep_given();
     int32_t code_of_text(size_t feature, PyObject *text, bool may_add);
     int32_t code_of_number(size_t feature, double number, bool may_add);
     bool has_room(size_t bytes);
@@ -70,8 +74,11 @@ class Events {
     Rows rows_{true};
     std::unique_ptr<Array> array_;
     Columns columns_;
-    bool is_restricted_ = false;
+    bool takes_text_ = true;
+    bool takes_classes_ = true;
+    bool keeps_numbers_ = false;
     bool is_array_ = false;
+    bool learns_ = false;
     size_t n_array_rows_ = 0;
     std::vector<double> array_codes_;
     // Classes of labels; of those in `plain_labels_`, which are new, the place there as -1 - place.
@@ -81,7 +88,10 @@ class Events {
     std::vector<Names> text_codes_;
     std::vector<std::unordered_map<double, int32_t>> number_codes_;
     double category_bytes_ = 0.0;
+    // What the values of a batch of dicts were before they became codes.
+    std::vector<double> given_;
     std::vector<double> dense_;
+    std::vector<double> numbers_;
     std::vector<int32_t> order_;
 };
 

@@ -22,6 +22,16 @@ double sum(const std::vector<Share> &shares) {
     return total;
 }
 
+std::vector<int32_t> sample_features(const Row &row, int32_t n, const Schema &schema,
+                                     Random &random) {
+    std::vector<int32_t> sorted(row.features, row.features + row.size);
+    std::sort(sorted.begin(), sorted.end(), [&](int32_t a, int32_t b) {
+        return schema.feature_rank[static_cast<size_t>(a)] <
+               schema.feature_rank[static_cast<size_t>(b)];
+    });
+    return row.size >= n ? random.sample(sorted, n) : sorted;
+}
+
 Leaf::Leaf(std::vector<Share> shares, int32_t depth_of_leaf)
     : depth(depth_of_leaf), shares_(std::move(shares)) {
     last_split_attempt_at = total_weight();
@@ -129,7 +139,10 @@ void Leaf::learn(const Row &row, int32_t cls, double weight, const TreeRules &ru
     const int32_t *features = row.features;
     auto n = static_cast<size_t>(row.size);
     if (rules.max_features >= 0) {
-        if (sampled_.empty()) sample_features(row, rules, schema, random);
+        if (sampled_.empty()) {
+            sampled_ = sample_features(row, rules.max_features, schema, random);
+            has_grown_ = true;
+        }
         features = sampled_.data();
         n = sampled_.size();
     }
@@ -358,18 +371,6 @@ void Leaf::refresh(Block &block, size_t first, size_t last) const {
         const double variance = half_log_variance[s];
         half_log_variance[s] = variance > 0.0 ? 0.5 * std::log(variance) : -kHalfLogTau;
     }
-}
-
-void Leaf::sample_features(const Row &row, const TreeRules &rules, const Schema &schema,
-                           Random &random) {
-    std::vector<int32_t> sorted(row.features, row.features + row.size);
-    std::sort(sorted.begin(), sorted.end(), [&](int32_t a, int32_t b) {
-        return schema.feature_rank[static_cast<size_t>(a)] <
-               schema.feature_rank[static_cast<size_t>(b)];
-    });
-    sampled_ = row.size >= rules.max_features ? random.sample(sorted, rules.max_features)
-                                              : std::move(sorted);
-    has_grown_ = true;
 }
 
 }  // namespace driftline

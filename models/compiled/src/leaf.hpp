@@ -55,6 +55,8 @@ struct Row {
     const double *values;
     const int32_t *features;
     int32_t size;
+    // As `values`, but with the numbers that categories were given as.
+    const double *numbers;
 
     double operator[](int32_t feature) const { return values[feature]; }
     bool has(int32_t feature) const { return !std::isnan(values[feature]); }
@@ -67,6 +69,10 @@ struct Share {
 };
 
 double sum(const std::vector<Share> &shares);
+
+// What a leaf of a random forest watches: so many of the row's features, as River draws them.
+std::vector<int32_t> sample_features(const Row &row, int32_t n, const Schema &schema,
+                                     Random &random);
 
 // Memory for the terms of a vote, kept between calls.
 struct Scratch {
@@ -88,6 +94,8 @@ struct ClassGaussian {
 class Leaf {
    public:
     Leaf(std::vector<Share> shares, int32_t depth);
+    // One that has seen nothing.
+    Leaf(int32_t depth, const TreeRules &) : Leaf(std::vector<Share>(), depth) {}
 
     const std::vector<Share> &shares() const { return shares_; }
     double total_weight() const { return sum(shares_); }
@@ -210,8 +218,6 @@ class Leaf {
     void update_gaussians(Block &block, size_t first, size_t last, const double *values,
                           double weight);
     void refresh(Block &block, size_t first, size_t last) const;
-    void sample_features(const Row &row, const TreeRules &rules, const Schema &schema,
-                         Random &random);
     double *column(Block &block, Column column) const {
         return block.cells.data() + static_cast<size_t>(column) * width_;
     }

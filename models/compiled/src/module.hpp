@@ -12,6 +12,7 @@ namespace driftline {
 // A subject adds its types to the module; -1 with an exception set when that fails.
 int add_logistic(PyObject *module);
 int add_trees(PyObject *module);
+int add_regressors(PyObject *module);
 int add_naive_bayes(PyObject *module);
 int add_half_space(PyObject *module);
 int add_windows(PyObject *module);

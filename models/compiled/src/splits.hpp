@@ -2,23 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "leaf.hpp"
+#include "suggestion.hpp"
 
 namespace driftline {
-
-enum class SplitKind : uint8_t { kNone, kNumericBinary, kNominalBinary, kNominalMultiway };
-
-// A split that an observer suggests; without a feature it is River's null split: leave it be.
-struct Suggestion {
-    double merit = -std::numeric_limits<double>::infinity();
-    SplitKind kind = SplitKind::kNone;
-    int32_t feature = -1;
-    // The threshold, or the category that goes left.
-    double value = 0.0;
-};
 
 // What a split leaves in each of its branches.
 struct Children {

@@ -3,24 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "memory.hpp"
-
 namespace driftline {
-
-namespace {
-
-// After the budget was reached, room is made down to this part of it, so that it isn't every event
-// that makes some.
-constexpr double kLowWater = 0.8;
-
-}  // namespace
-
-size_t Node::bytes() const {
-    size_t n = sizeof *this + bytes_of(children);
-    if (categories != nullptr) n += sizeof *categories + categories->bytes();
-    if (watch != nullptr) n += sizeof *watch + watch->adwin.bytes();
-    return n;
-}
 
 void Tree::predict(const Row &row, std::vector<double> &proba) {
     for (const int32_t cls : classes_) proba[static_cast<size_t>(cls)] = 0.0;
@@ -55,99 +38,16 @@ void Tree::trace(const Row &row) {
 
 void Tree::learn(const Row &row, int32_t cls, double weight) {
     begin_learning(cls, weight);
-    int32_t at = root_;
-    while (!node(at).is_leaf()) {
-        const int32_t next = step(node(at), row);
-        if (next < 0) break;
-        at = next;
-    }
-    if (node(at).is_leaf()) {
-        learn_leaf(at, row, cls, weight);
-        if (growth_allowed_ && leaf(at).is_active()) {
-            const double weight_seen = leaf(at).total_weight();
-            if (leaf(at).depth >= rules().max_depth) {
-                deactivate(at);
-            } else if (weight_seen - leaf(at).last_split_attempt_at >= rules().grace_period) {
-                attempt_to_split(at, at);
-                if (node(at).is_leaf()) leaf(at).last_split_attempt_at = weight_seen;
-            }
-        }
-    } else {
-        while (!node(at).is_leaf()) {
-            const int32_t next = step(node(at), row);
-            if (next >= 0) {
-                at = next;
-                continue;
-            }
-            const int32_t added = add_branch(at, row);
-            at = added >= 0 ? added : most_common(node(at));
-        }
-        learn_leaf(at, row, cls, weight);
+    bool by_tests;
+    const int32_t at = reach_leaf(row, by_tests);
+    learn_leaf(at, row, cls, weight);
+    if (by_tests && is_due(at)) {
+        const double weight_seen = leaf(at).total_weight();
+        attempt_to_split(at, at);
+        if (node(at).is_leaf()) leaf(at).last_split_attempt_at = weight_seen;
     }
     forget_row();
     keep_within_budget();
-}
-
-TreeCounts Tree::counts() const {
-    TreeCounts found;
-    if (root_ >= 0) count(root_, found, 1);
-    return found;
-}
-
-size_t Tree::measure() const {
-    size_t n = sizeof *this;
-    std::vector<char> is_free(nodes_.size());
-    for (const int32_t at : free_) is_free[static_cast<size_t>(at)] = 1;
-    for (size_t at = 0; at < nodes_.size(); at++) {
-        if (is_free[at] != 0) continue;
-        n += nodes_[at].bytes();
-        if (nodes_[at].is_leaf()) n += nodes_[at].leaf->bytes();
-    }
-    return n;
-}
-
-int32_t Tree::step(const Node &node, const Row &row) const {
-    const double value = row[node.feature];
-    if (std::isnan(value)) return kNone;
-    switch (node.kind) {
-        case SplitKind::kNumericBinary:
-            return node.children[value <= node.value ? 0 : 1];
-        case SplitKind::kNominalBinary:
-            return node.children[value == node.value ? 0 : 1];
-        case SplitKind::kNominalMultiway:
-        case SplitKind::kNone:
-            break;
-    }
-    const int32_t branch = node.categories->find(static_cast<int32_t>(value));
-    return branch < 0 ? kNone : node.children[static_cast<size_t>(branch)];
-}
-
-int32_t Tree::most_common(const Node &node) const {
-    int32_t best = node.children[0];
-    double greatest = total_weight(best);
-    for (size_t i = 1; i < node.children.size(); i++) {
-        const double weight = total_weight(node.children[i]);
-        if (weight > greatest) {
-            greatest = weight;
-            best = node.children[i];
-        }
-    }
-    return best;
-}
-
-int32_t Tree::find_leaf(int32_t at, const Row &row) const {
-    while (!node(at).is_leaf()) {
-        const int32_t next = step(node(at), row);
-        at = next >= 0 ? next : most_common(node(at));
-    }
-    return at;
-}
-
-double Tree::total_weight(int32_t at) const {
-    if (node(at).is_leaf()) return node(at).leaf->total_weight();
-    double total = 0.0;
-    for (const int32_t child : node(at).children) total += total_weight(child);
-    return total;
 }
 
 void Tree::vote(int32_t at, const Row &row, std::vector<double> &votes) {
@@ -190,11 +90,7 @@ void Tree::begin_learning(int32_t cls, double weight) {
         arrivals_.push_back(cls);
         order_classes();
     }
-    weight_seen_ += weight;
-    if (root_ < 0) {
-        root_ = add_leaf({}, 0);
-        n_active_ = 1;
-    }
+    TreeShape::begin_learning(weight);
 }
 
 void Tree::learn_leaf(int32_t at, const Row &row, int32_t cls, double weight) {
@@ -217,13 +113,6 @@ void Tree::learn_leaf(int32_t at, const Row &row, int32_t cls, double weight) {
     }
     here.learn(row, cls, weight, rules(), context_->schema, *random_, scratch_);
     settle(at);
-}
-
-void Tree::deactivate(int32_t at) {
-    leaf(at).deactivate();
-    settle(at);
-    n_active_--;
-    n_inactive_++;
 }
 
 bool Tree::attempt_to_split(int32_t at, int32_t place) {
@@ -269,13 +158,6 @@ bool Tree::attempt_to_split(int32_t at, int32_t place) {
     return true;
 }
 
-int32_t Tree::displace(int32_t place, Node other) {
-    const int32_t at = allocate();
-    node(at) = std::move(node(place));
-    node(place) = std::move(other);
-    return at;
-}
-
 void Tree::order_classes() {
     classes_ = arrivals_;
     if (is_watched_) {
@@ -289,178 +171,13 @@ void Tree::order_classes() {
     });
 }
 
-void Tree::collect_leaves(int32_t at, std::vector<int32_t> &found) const {
-    if (node(at).is_leaf()) {
-        found.push_back(at);
-        return;
-    }
-    for (const int32_t child : node(at).children) {
-        collect_leaves(child, found);
-        const Watch *watch = node(child).watch.get();
-        if (watch != nullptr && watch->alternate >= 0) collect_leaves(watch->alternate, found);
-    }
-}
-
-int32_t Tree::allocate() {
-    // What is remembered of a row is remembered by place, and places are used again.
-    forget_row();
-    if (free_.empty()) {
-        nodes_.emplace_back();
-        return static_cast<int32_t>(nodes_.size()) - 1;
-    }
-    const int32_t at = free_.back();
-    free_.pop_back();
-    return at;
-}
-
-int32_t Tree::add_leaf(std::vector<Share> shares, int32_t depth) {
-    const int32_t at = allocate();
-    node(at).depth = depth;
-    node(at).leaf = std::make_unique<Leaf>(std::move(shares), depth);
-    if (is_watched_) node(at).watch = std::make_unique<Watch>(context_->adwin);
-    bytes_ += node(at).bytes();
-    settle(at);
-    return at;
-}
-
-int32_t Tree::add_branch(int32_t at, const Row &row) {
-    if (node(at).kind != SplitKind::kNominalMultiway || !row.has(node(at).feature)) return kNone;
-    const auto category = static_cast<int32_t>(row[node(at).feature]);
-    if (category < 0 || static_cast<double>(bytes_) > rules().max_bytes) return kNone;
-    const int32_t added = add_leaf({}, node(at).depth + 1);
-    bytes_ -= node(at).bytes();
-    node(at).categories->add(category);
-    node(at).children.push_back(added);
-    bytes_ += node(at).bytes();
-    n_active_++;
-    return added;
-}
-
-// Free a node with all below it.
-void Tree::release(int32_t at) {
-    for (const int32_t child : node(at).children) release(child);
-    if (node(at).watch != nullptr && node(at).watch->alternate >= 0) {
-        release(node(at).watch->alternate);
-    }
-    bytes_ -= node(at).bytes();
-    if (node(at).is_leaf()) bytes_ -= leaf(at).settled_bytes();
-    node(at) = Node();
-    free_.push_back(at);
-}
-
-void Tree::settle(int32_t at) { bytes_ += static_cast<size_t>(leaf(at).settle()); }
-
 void Tree::split(int32_t at, int32_t place, const Suggestion &decision) {
     Children children = children_of(leaf(at), decision, context_->schema);
-    const int32_t depth = node(at).leaf->depth;
-    std::vector<int32_t> added;
+    Leaves leaves;
     for (std::vector<Share> &shares : children.shares) {
-        added.push_back(add_leaf(std::move(shares), depth + 1));
+        leaves.push_back(std::make_unique<Leaf>(std::move(shares), leaf(at).depth + 1));
     }
-    Node branch;
-    branch.kind = decision.kind;
-    branch.feature = decision.feature;
-    branch.depth = depth;
-    branch.value = decision.value;
-    branch.children = std::move(added);
-    branch.children.shrink_to_fit();
-    if (decision.kind == SplitKind::kNominalMultiway) {
-        branch.categories = std::make_unique<CategorySlots>();
-        for (const int32_t category : children.categories) branch.categories->add(category);
-    }
-    if (is_watched_) branch.watch = std::make_unique<Watch>(context_->adwin);
-    n_active_ += static_cast<int64_t>(children.shares.size()) - 1;
-    bytes_ += branch.bytes();
-    if (place == at) {
-        bytes_ -= node(at).bytes() + leaf(at).settled_bytes();
-        node(at) = std::move(branch);
-    } else {
-        displaced_ = displace(place, std::move(branch));
-        node(displaced_).watch->alternate = kNone;
-        release(at);
-    }
-}
-
-// River's memory management after a split. It wakes leaves that were given up, so in a tree within
-// its budget a leaf whose best split is none starts afresh at once.
-void Tree::enforce_size_limit(int32_t at) {
-    const bool is_over = static_cast<double>(bytes_) > rules().max_bytes;
-    if ((n_inactive_ > 0 || is_over) && rules().stop_mem_management) {
-        growth_allowed_ = false;
-    } else if (is_limited_) {
-        wake_most_promising();
-    } else if (is_watched_) {
-        std::vector<int32_t> leaves;
-        collect_leaves(root_, leaves);
-        for (const int32_t found : leaves) wake(found);
-    } else if (node(at).is_leaf()) {
-        wake(at);
-    }
-}
-
-void Tree::wake(int32_t at) {
-    if (leaf(at).is_active() || leaf(at).depth >= rules().max_depth) return;
-    leaf(at).activate();
-    n_active_++;
-    n_inactive_--;
-}
-
-// As far as there is room for leaves of the usual size.
-void Tree::wake_most_promising() {
-    std::vector<int32_t> leaves;
-    collect_leaves(root_, leaves);
-    std::vector<int32_t> asleep;
-    size_t active_bytes = 0, n_active = 0;
-    for (const int32_t at : leaves) {
-        if (leaf(at).is_active()) {
-            active_bytes += leaf(at).settled_bytes();
-            n_active++;
-        } else if (leaf(at).depth < rules().max_depth) {
-            asleep.push_back(at);
-        }
-    }
-    const double usual = static_cast<double>(active_bytes) /
-                         static_cast<double>(std::max<size_t>(n_active, 1));
-    std::stable_sort(asleep.begin(), asleep.end(), [&](int32_t a, int32_t b) {
-        return leaf(a).promise() > leaf(b).promise();
-    });
-    double expected = static_cast<double>(bytes_);
-    for (const int32_t at : asleep) {
-        expected += usual;
-        if (expected > kLowWater * rules().max_bytes) break;
-        wake(at);
-    }
-}
-
-// The budget holds: leaves that promise least forget what they know of features, as in River, which
-// however looks only at every millionth unit of weight, and then by its estimates.
-void Tree::keep_within_budget() {
-    if (static_cast<double>(bytes_) <= std::max(rules().max_bytes, bytes_patience_)) return;
-    is_limited_ = true;
-    std::vector<int32_t> leaves;
-    collect_leaves(root_, leaves);
-    std::stable_sort(leaves.begin(), leaves.end(), [&](int32_t a, int32_t b) {
-        return leaf(a).promise() < leaf(b).promise();
-    });
-    for (const int32_t at : leaves) {
-        if (static_cast<double>(bytes_) <= kLowWater * rules().max_bytes) break;
-        if (leaf(at).is_active()) deactivate(at);
-    }
-    if (static_cast<double>(bytes_) <= rules().max_bytes) return;
-    constexpr double kPatience = 1.05;
-    growth_allowed_ = false;
-    bytes_patience_ = kPatience * static_cast<double>(bytes_);
-}
-
-void Tree::count(int32_t at, TreeCounts &counts, int64_t height) const {
-    counts.n_nodes++;
-    counts.height = std::max(counts.height, height);
-    if (node(at).is_leaf()) {
-        counts.n_leaves++;
-    } else {
-        counts.n_branches++;
-    }
-    for (const int32_t child : node(at).children) count(child, counts, height + 1);
+    grow(at, place, decision, std::move(leaves), children.categories);
 }
 
 }  // namespace driftline

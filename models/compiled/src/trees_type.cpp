@@ -10,6 +10,7 @@
 #include "dump.hpp"
 #include "events.hpp"
 #include "forest.hpp"
+#include "tree_types.hpp"
 
 namespace driftline {
 
@@ -167,10 +168,6 @@ template <class Kind> struct Model {
     }
 };
 
-template <typename Function> PyCFunction method(Function *function) {
-    return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
 template <class Kind> class Type {
     using Self = Holder<Model<Kind>>;
 
@@ -225,16 +222,6 @@ template <class Kind> class Type {
         });
     }
 
-    static bool check_weight(double weight) {
-        if (weight > 0.0 && weight < kNumberMax) return true;
-        const Ref given(PyFloat_FromDouble(weight));
-        if (given) {
-            PyErr_Format(PyExc_ValueError, "the weight is %R: it must be above 0 and below 1e15",
-                         given.get());
-        }
-        return false;
-    }
-
     static PyObject *learn_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                                PyObject *keywords) {
         PyObject *values[3] = {nullptr, nullptr, nullptr};
@@ -245,7 +232,7 @@ template <class Kind> class Type {
                 return nullptr;
             }
             if (values[2] != nullptr && (!parse_finite("the weight", values[2], weight) ||
-                                         !check_weight(weight))) {
+                                         !check_tree_weight(weight))) {
                 return nullptr;
             }
         } else {
@@ -273,14 +260,7 @@ template <class Kind> class Type {
             PyErr_SetString(PyExc_TypeError, "a forest takes no weights: it draws them");
             return false;
         }
-        const auto n = static_cast<Py_ssize_t>(model.events.size());
-        if (read_weights(weights, n, model.weights) < 0) return false;
-        for (Py_ssize_t i = 0; i < n; i++) {
-            if (check_weight(model.weights[static_cast<size_t>(i)])) continue;
-            name_row(i);
-            return false;
-        }
-        return true;
+        return read_tree_weights(weights, model.events.size(), model.weights);
     }
 
     static PyObject *learn_dicts(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
@@ -463,13 +443,7 @@ template <class Kind> class Type {
             for (size_t i = 0; found && i < model.kind.n_trees(); i++) {
                 const Tree *tree = model.kind.tree(i);
                 if (tree == nullptr) continue;
-                const TreeCounts c = tree->counts();
-                const Ref of_tree(Py_BuildValue(
-                    "LLLLLLd", static_cast<long long>(c.n_nodes),
-                    static_cast<long long>(c.n_branches), static_cast<long long>(c.n_leaves),
-                    static_cast<long long>(c.height),
-                    static_cast<long long>(tree->n_active_leaves()),
-                    static_cast<long long>(tree->n_inactive_leaves()), tree->total_weight()));
+                const Ref of_tree(counts_of_tree(*tree));
                 if (!of_tree || PyList_Append(found.get(), of_tree.get()) < 0) return nullptr;
             }
             return found.release();
@@ -497,27 +471,26 @@ template <class Kind> class Type {
 
    public:
     static PyObject *create(const char *name) {
-        constexpr int kKeywords = METH_FASTCALL | METH_KEYWORDS;
         static PyMethodDef methods[] = {
-            {"learn_one", method(learn_one), kKeywords,
+            {"learn_one", fast_method(learn_one), kFastKeywords,
              Kind::kTakesWeight
                  ? "learn_one($self, x, y, w=1.0)\n--\n\nUpdate the model with features and a label."
                  : "learn_one($self, x, y)\n--\n\nUpdate the model with features and a label."},
-            {"predict_proba_one", method(predict_proba_one), kKeywords,
+            {"predict_proba_one", fast_method(predict_proba_one), kFastKeywords,
              "predict_proba_one($self, x)\n--\n\nPredict the probability of each class."},
-            {"predict_one", method(predict_one), kKeywords,
+            {"predict_one", fast_method(predict_one), kFastKeywords,
              "predict_one($self, x)\n--\n\nPredict the likeliest class, None if none is known."},
-            {"learn_dicts", method(learn_dicts), kKeywords,
+            {"learn_dicts", fast_method(learn_dicts), kFastKeywords,
              "learn_dicts($self, xs, ys, ws=None)\n--\n\nLearn a sequence of dicts, exactly as one after the other; all of them or, refused, "
              "none."},
-            {"test_then_train_dicts", method(test_then_train_dicts), kKeywords,
+            {"test_then_train_dicts", fast_method(test_then_train_dicts), kFastKeywords,
              "test_then_train_dicts($self, xs, ys, ws=None)\n--\n\nPredict P(True) for each of a sequence of dicts, and learn it before the next is "
              "predicted."},
             {"predict_proba_dicts", predict_proba_dicts, METH_O,
              "predict_proba_dicts($self, xs)\n--\n\nPredict for each of a sequence of dicts."},
             {"probabilities", probabilities, METH_O,
              "probabilities($self, xs)\n--\n\nPredict P(True) for each of a sequence of dicts."},
-            {"_run_array", method(run_array), kKeywords, nullptr},
+            {"_run_array", fast_method(run_array), kFastKeywords, nullptr},
             {"dump", dump, METH_NOARGS,
              "dump($self)\n--\n\nWrite parameters and state as bytes, equal for equal models."},
             {"_restore", restore, METH_O, nullptr},
@@ -538,28 +511,23 @@ template <class Kind> class Type {
     }
 };
 
-int add(PyObject *module, const char *name, PyObject *type) {
-    const Ref owned(type);
-    return owned ? PyModule_AddObjectRef(module, name, owned.get()) : -1;
-}
-
 }  // namespace
 
 int add_trees(PyObject *module) {
-    if (add(module, "TreeKernel", Type<TreeKind>::create("models.compiled._native.TreeKernel")) <
+    if (add_type(module, "TreeKernel", Type<TreeKind>::create("models.compiled._native.TreeKernel")) <
             0 ||
-        add(module, "AdaptiveTreeKernel",
+        add_type(module, "AdaptiveTreeKernel",
             Type<AdaptiveTreeKind>::create("models.compiled._native.AdaptiveTreeKernel")) < 0) {
         return -1;
     }
-    if (add(module, "AdwinBaggingKernel",
+    if (add_type(module, "AdwinBaggingKernel",
             Type<BaggingKind<false>>::create("models.compiled._native.AdwinBaggingKernel")) < 0 ||
-        add(module, "LeveragingBaggingKernel",
+        add_type(module, "LeveragingBaggingKernel",
             Type<BaggingKind<true>>::create("models.compiled._native.LeveragingBaggingKernel")) <
             0) {
         return -1;
     }
-    return add(module, "ForestKernel",
+    return add_type(module, "ForestKernel",
                Type<ForestKind>::create("models.compiled._native.ForestKernel"));
 }
 
