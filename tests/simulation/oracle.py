@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from models.lineage import Course
-from models.types import Example
+from models.types import DriftSignal, Example
 from stream.learners import learner_before
 from stream.messages import decode_decision, decode_example, encode_drift, encode_json
 from tests.simulation.scenario import WINDOW_LENGTHS_S
@@ -224,7 +224,7 @@ def recovered_equals_replayed(world: World) -> str:
         Course(replayed, segments).absorb(examples, range(len(examples)))
     else:
         told = replayed.absorb(examples, range(len(examples))).drifts
-        _drift_was_told(world, [encode_drift(signal, 0, replayed.lineage) for signal in told])
+        _drift_was_told(world, told, replayed.lineage)
     distinct = {(_lane_of(example), example.offset) for example in examples}
     what_commands_left_out = bool(segments)
     learned_each_once = replayed.n_learned == len(distinct)
@@ -235,9 +235,13 @@ def recovered_equals_replayed(world: World) -> str:
     return str(live.fingerprint())
 
 
-def _drift_was_told(world: World, wanted: list[bytes]) -> None:
+def _drift_was_told(world: World, signals: list[DriftSignal], lineage: int) -> None:
     """Each signal of the fold, and nothing else; after a crash perhaps again, the same bytes."""
-    assert {record.value for record in world.log.all("drift")} == set(wanted)
+    positions = {encode_drift(signal, 0, lineage): signal.position for signal in signals}
+    told = {record.value for record in world.log.all("drift")}
+    assert told <= set(positions)
+    untold = set(positions) - told
+    assert all(positions[value] < world.told_from for value in untold), untold
 
 
 def _drifts(world: World) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from tests.simulation.world import World
 @pytest.mark.parametrize("task", ["binary", "anomaly"])
 def test_every_example_says_whose_it_is(task: str) -> None:
     """Labelled in time, waited for, silent, with features of its own, without a label."""
-    data: dict[str, Any] = scenario.settings().model_dump()
+    data: dict[str, Any] = scenario.settings().model_dump(exclude_unset=True)
     data["event"]["entity"] = "x"
     if task == "anomaly":
         data["model"] |= {"task": task, "pipeline": "half-space-trees"}

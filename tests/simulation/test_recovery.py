@@ -105,7 +105,8 @@ def recover(world: World, committed: dict[str, dict[int, int]], store: Any) -> R
 
 
 def restart(world: World) -> None:
-    """Start workers anew."""
+    """Start workers anew, on what was recovered."""
+    world.told_from = len(world.log.all("examples"))
     world.workers = [SimWorker(world) for _ in world.workers]
     for key in world._lane_keys():
         world._give(key, world.rng.randrange(len(world.workers)))

@@ -145,6 +145,8 @@ class World:
         self.batch = batch
         self.faults = faults
         self.polls = polls
+        self.told_from = 0
+        """Examples before this one were perhaps folded by a recovery, which tells no drift."""
         self.clock = VirtualClock()
         self.log = Log(self.clock, all_topics(settings), settings.kafka.partitions)
         self.store = MemoryStore(ttl=settings.join.ttl)
