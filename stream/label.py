@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from models.stores.base import (
+    GIVEN_UP,
     RECORD_HEAD,
     Claimed,
     Claims,
@@ -71,7 +72,7 @@ def waiting_label(record: Record, since: float) -> WaitingLabel:
 
 def waiting_entry(kept: WaitingLabel) -> tuple[str, bytes]:
     """Give the entry of the lane's state that keeps a label waiting."""
-    return str(kept.offset), _encode(kept)
+    return (GIVEN_UP if kept.given_up else "") + str(kept.offset), _encode(kept)
 
 
 class LabelHandler:
@@ -171,7 +172,7 @@ class LabelHandler:
         outcome = Outcome(counts=Counter())
         # Every waiting label below the floor was appended and committed before this batch.
         floor = min(self._waiting)
-        self._refuse_given_up(outcome)
+        await self._let_given_up_go(floor, outcome)
         batch = list(self._waiting.values())[:RETRY_LABELS_MAX]
         claims = await self._claim([label for _, label in batch], [kept for kept, _ in batch])
         origin = f"waited/{self._partition}"
@@ -186,12 +187,20 @@ class LabelHandler:
         self._retry_at = now + min(self._retry_after, RETRY_MAX_S)
         return outcome if outcome.changes else None
 
-    def _refuse_given_up(self, outcome: Outcome) -> None:
-        # A step after they were given up: else a crash between the dead letter and the commit would
-        # leave them to claim an event that comes after all.
-        for kept, label in [entry for entry in self._waiting.values() if entry[0].given_up]:
-            detail = f"no event with id {label.event_id[:64]!r} came, or it expired long ago"
-            self._refuse(kept, InvalidMessage("unknown_event", detail), outcome)
+    async def _let_given_up_go(self, floor: int, outcome: Outcome) -> None:
+        """Refuse labels, a step after they were given up.
+
+        From then on they claim nothing, whatever comes late: else an event could be claimed by a
+        label that was refused, and have no truth. What they had claimed before then stands.
+        """
+        gone = [entry for entry in self._waiting.values() if entry[0].given_up]
+        claims = await self._claim([label for _, label in gone], [kept for kept, _ in gone])
+        for (kept, label), found in zip(gone, claims.found, strict=True):
+            if found.verdict in (Verdict.JOINED, Verdict.OWN_FEATURES):
+                self._settle(label, kept, found, f"waited/{self._partition}", floor, outcome)
+            else:
+                detail = f"no event with id {label.event_id[:64]!r} came, or it expired long ago"
+                self._refuse(kept, InvalidMessage("unknown_event", detail), outcome)
             self._wait_no_more(kept, outcome)
 
     def hold(self, records: Sequence[Record]) -> bool:
@@ -259,9 +268,11 @@ class LabelHandler:
         self._waiting[kept.offset] = (kept, label)
         place, content = waiting_entry(kept)
         outcome.changes[place] = content
+        if kept.given_up:
+            outcome.changes[str(kept.offset)] = None
 
     def _wait_no_more(self, kept: WaitingLabel, outcome: Outcome) -> None:
-        outcome.changes[str(kept.offset)] = None
+        outcome.changes[waiting_entry(kept)[0]] = None
         del self._waiting[kept.offset]
 
     def _unknown(self, label: Label, kept: WaitingLabel, claims: Claims, now: float) -> bool:

@@ -27,6 +27,10 @@ the rest is the handlers' own."""
 
 NO_CHANGES: Mapping[str, bytes | None] = MappingProxyType({})
 
+GIVEN_UP = "given-up/"
+"""Keys in a label lane's state: `<offset>` is a label that waits for its event, `given-up/<offset>`
+one that will be refused; claims ask for which of the two it is."""
+
 SWEPT = "swept"
 """Key in a score lane's state: all of its events below this offset were labelled, or became
 negatives that are in the examples log."""

@@ -6,6 +6,7 @@ was turned away, and whether a label (`l`) or silence (`s`) said so last. An ent
 crash may bring the label again; so a claim holds what is in flight and no history.
 """
 
+from models.stores.base import GIVEN_UP
 from models.stores.scripts import FENCE, UNPACK
 
 # ARGV: epoch, prefix of all keys, the lane's partition, 'learn' or 'refuse', packed items, how many
@@ -31,21 +32,34 @@ local function settled(from, offset)
   end
   local key = prefix .. 'lane:label.' .. from
   if tonumber(redis.call('HGET', key, 'position') or 0) <= tonumber(offset) then return false end
-  return redis.call('HEXISTS', key, 's:' .. offset) == 0
+  for _, waits in ipairs({'s:', 's:"""
+    + GIVEN_UP
+    + """'}) do
+    if redis.call('HEXISTS', key, waits .. offset) == 1 then return false end
+  end
+  return true
 end
+
+-- What this very entry was answered, if its claim is kept.
+local function answered(entries, before, offset)
+  for from, at, verdict in string.gmatch(entries, '([^@,]+)@(%d+):(%w+)') do
+    if from == lane and at == offset then return verdict == 'R' and 'R' .. before or verdict end
+  end
+end
+
+local function parts(claim) return string.match(claim, '^(%d+);([^;]*);(%a)(.*)$') end
 
 local function decide(key, id, offset, truth, how)
   local mine = lane .. '@' .. offset .. ':'
   if redis.call('HSETNX', key, id, '1;' .. mine .. how .. '1;l' .. truth) == 1 then
     return how .. '1'
   end
-  local claim = redis.call('HGET', key, id)
-  local revision, entries, kind, before = string.match(claim, '^(%d+);([^;]*);(%a)(.*)$')
+  local revision, entries, kind, before = parts(redis.call('HGET', key, id))
+  local answer = answered(entries, before, offset)
+  if answer then return answer end
   local kept, blocked = {}, false
   for from, at, verdict in string.gmatch(entries, '([^@,]+)@(%d+):(%w+)') do
-    if from == lane and at == offset then
-      return verdict == 'R' and 'R' .. before or verdict
-    elseif not settled(from, at) then
+    if not settled(from, at) then
       kept[#kept + 1] = from .. '@' .. at .. ':' .. verdict
       local revised = verdict ~= 'D' and verdict ~= 'R'
       blocked = blocked or revised and not (from == lane and before_it[at])
@@ -69,12 +83,28 @@ local function decide(key, id, offset, truth, how)
   return verdict == 'R' and 'R' .. before or verdict
 end
 
--- A claim that was given up and comes late, after its label has been settled, has had its say.
+-- A label that neither comes nor waits claims nothing any more: it is settled and its claim was
+-- given up and comes late, or it is given up itself. It is told what it was answered before.
 local position = tonumber(redis.call('HGET', KEYS[1], 'position') or 0)
+
+local function look_up(id, offset)
+  local record, answer = false, 'D'
+  for kind, known in pairs({['claims:'] = generations, ['own:'] = owns}) do
+    for _, g in ipairs(known) do
+      record = record or kind == 'claims:' and redis.call('HGET', prefix .. 'pending:' .. g, id)
+      local claim = redis.call('HGET', prefix .. kind .. g, id)
+      if claim then
+        local _, entries, _, before = parts(claim)
+        answer = answered(entries, before, offset) or answer
+      end
+    end
+  end
+  return record, answer
+end
 
 local function claim(id, offset, truth, least, own)
   if tonumber(offset) < position and redis.call('HEXISTS', KEYS[1], 's:' .. offset) == 0 then
-    return false, 'D'
+    return look_up(id, offset)
   end
   local key = false
   for _, g in ipairs(owns) do

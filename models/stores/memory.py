@@ -10,6 +10,7 @@ from typing import TypeAlias
 from models.errors import CheckpointConflict, CheckpointLost
 from models.stores.base import (
     GENERATIONS_PER_TTL,
+    GIVEN_UP,
     NO_CHANGES,
     RECORD_HEAD,
     SWEPT,
@@ -206,9 +207,12 @@ class MemoryStore(MemoryShelf):
         return 0, None
 
     def _claim(self, lane: str, new: NewClaim, before: set[int], corrections: bool) -> Claimed:
-        if self._settled(lane, new.offset):
-            return Claimed(None, Verdict.DUPLICATE)  # It was given up, and comes late.
+        mine = lane, new.offset
         generation, record = self._find(new.event_id)
+        is_past = self._positions.get(lane, 0) > new.offset
+        if is_past and str(new.offset) not in self._states.get(lane, {}):
+            # It is settled, or given up: it claims nothing, and is told what it was answered.
+            return self._answered(mine, new.event_id, generation, record)
         if record is None and new.own_time is None:
             return Claimed(None, Verdict.NO_EVENT)
         if record is not None and RECORD_HEAD.unpack_from(record)[0] < new.event_time_min:
@@ -225,16 +229,27 @@ class MemoryStore(MemoryShelf):
         if claim is None:
             place[new.event_id] = Claim(1, new.truth, {(lane, new.offset): (how, 1)})
             return Claimed(record, how, 1)
-        mine = lane, new.offset
         verdict, revision = claim.revise(mine, new, how, before, corrections, self._settled)
         stands = (claim.truth or "") if verdict is Verdict.REFUSED else ""
         return Claimed(record, verdict, revision, stands)
+
+    def _answered(
+        self, mine: tuple[str, int], event_id: str, generation: int, record: bytes | None
+    ) -> Claimed:
+        for place in (self._claims.get(generation, {}), *self._own_claims.values()):
+            claim = place.get(event_id)
+            if claim is not None and mine in claim.entries:
+                verdict, revision = claim.entries[mine]
+                stands = (claim.truth or "") if verdict is Verdict.REFUSED else ""
+                return Claimed(record, verdict, revision, stands)
+        return Claimed(record, Verdict.DUPLICATE)
 
     def _settled(self, lane: str, offset: int) -> bool:
         state = self._states.get(lane, {})
         if lane.startswith("score."):
             return int(state.get(SWEPT, b"0")) > offset
-        return self._positions.get(lane, 0) > offset and str(offset) not in state
+        waits = str(offset) in state or f"{GIVEN_UP}{offset}" in state
+        return self._positions.get(lane, 0) > offset and not waits
 
     async def restore_claims(self, lease: Lease, claims: Sequence[SettledClaim]) -> None:
         """Write what the examples log says of claims; the later one of an event stands."""

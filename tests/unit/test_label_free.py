@@ -18,6 +18,7 @@ from stream.learners import new_learner
 from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
+from tests.arms import make_arms
 from tests.memory_logs import MemoryRecord
 
 BEGAN_S = 1_700_000_000
@@ -39,6 +40,7 @@ class WatchedLane:
             topic="app.events",
             decoder=EventDecoder(settings.event),
             scorer=ModelInForce(lambda: new_learner(settings), lambda: 7.0, 60.0),
+            arms=make_arms(self._store),
             store=self._store,
             task=settings.model.task,
             threshold=0.5,
