@@ -101,13 +101,19 @@ class DriftSettings(Section):
                 + ", ".join(sorted(features))
             )
 
+    @property
+    def _chosen(self) -> set[str]:
+        # What is set to its default may come from a dump of the settings.
+        fields = type(self).model_fields
+        return {n for n in self.model_fields_set if getattr(self, n) != fields[n].default}
+
     @model_validator(mode="after")
     def _check(self) -> DriftSettings:
         if self.budget is not None and (
-            both := {"confirmed_every", "warning_every"} & self.model_fields_set
+            both := {"confirmed_every", "warning_every"} & self._chosen
         ):
             raise ValueError(f"budget and {min(both)} are two budgets: set one of them")
-        if self.segment is None and (unused := _OF_SEGMENTS & self.model_fields_set):
+        if self.segment is None and (unused := _OF_SEGMENTS & self._chosen):
             raise ValueError(f"{min(unused)} says nothing without segment")
         if self.warning_every > self.confirmed_every:
             raise ValueError("warning_every must not be above confirmed_every, the strict one")
