@@ -193,12 +193,17 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand what arrives to the agents, for as long as Faust's fetcher service runs."""
-        while not (self.should_stop or fetcher.should_stop):
-            if not self.flow_active:
-                await self.wait(cast(Any, self.can_resume_flow))
-            # Taken only while the flow is on: what arrives after a seek waits for the flow.
-            elif await self._arrivals.some() and self.flow_active:
-                await self._deliver(self._arrivals.take())
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                if not self.flow_active:
+                    await self.wait(cast(Any, self.can_resume_flow))
+                # Taken only while the flow is on: what arrives after a seek waits for the flow.
+                elif await self._arrivals.some() and self.flow_active:
+                    await self._deliver(self._arrivals.take())
+        except asyncio.CancelledError:
+            # In a rebalance Faust takes this for a crash, also of a worker that is told to stop.
+            if not self.app.should_stop:
+                raise
 
     async def _deliver(self, fetched: Fetched) -> None:
         n_clears = self._arrivals.n_clears
