@@ -100,7 +100,8 @@ TARGETS: dict[str, tuple[Callable[[int], Iterable[streams.Row]], dict[str, Any]]
 
 def streams_of(model: str) -> dict[str, Any]:
     """What a model can learn from: classes, or numbers."""
-    return TARGETS if issubclass(PAIRS[model][1], base.Regressor) else STREAMS  # type: ignore[arg-type]
+    compiled: Any = PAIRS[model][1]
+    return TARGETS if issubclass(compiled, base.Regressor) else STREAMS
 
 
 def said_by(model: Any, x: dict[Any, Any]) -> dict[Any, float]:

@@ -160,6 +160,7 @@ def _explain_scaled(
     for row in batch:
         names, values = list(row), list(row.values())
         of_row = list(map(term_of, names))
+        # The model has scored them, so they are numbers.
         contributions = [
             weight * ((value - mean) / divisor)  # type: ignore[operator]
             for value, (mean, divisor, weight) in zip(values, of_row, strict=True)

@@ -60,7 +60,7 @@ class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree, Classifier
         self._keep(locals())
         self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
         self.splitter = GaussianSplitter() if splitter is None else splitter
-        self.drift_detector = drift.ADWIN() if drift_detector is None else drift_detector  # type: ignore[no-untyped-call]
+        self.drift_detector = drift.ADWIN() if drift_detector is None else drift_detector
         self._begin()
 
     @property

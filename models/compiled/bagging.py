@@ -121,7 +121,7 @@ class ADWINBaggingClassifier(AdwinBaggingKernel, _Bagging):  # type: ignore[misc
         self._begin()
 
     def _rules(self) -> tuple[int, float, drift.ADWIN]:
-        return _POISSON, 1.0, drift.ADWIN()  # type: ignore[no-untyped-call]
+        return _POISSON, 1.0, drift.ADWIN()
 
 
 class LeveragingBaggingClassifier(LeveragingBaggingKernel, _Bagging):  # type: ignore[misc]
@@ -179,7 +179,7 @@ class LeveragingBaggingClassifier(LeveragingBaggingKernel, _Bagging):  # type: i
             raise ValueError(
                 f"bagging_method must be one of {methods}, not {self.bagging_method!r}"
             )
-        return self._METHODS[self.bagging_method], self.w, drift.ADWIN(delta=self.adwin_delta)  # type: ignore[no-untyped-call]
+        return self._METHODS[self.bagging_method], self.w, drift.ADWIN(delta=self.adwin_delta)
 
     @classmethod
     def _own_parameters(cls, draw: int, rate: float, detector: drift.ADWIN) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from river import base
 
 
-class Dumped(base.Base):  # type: ignore[misc]
+class Dumped(base.Base):
     """Stands between a kernel, which dumps and restores, and River's base class."""
 
     dump: Any
@@ -24,7 +24,7 @@ class Dumped(base.Base):  # type: ignore[misc]
         return cloned
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Past the constructor, which an ensemble's needs a model for.
+        # Past the constructor, which an ensemble's needs a model for. Typeshed does not know it.
         return copyreg.__newobj__, (type(self),), self.dump()  # type: ignore[attr-defined]
 
     def __setstate__(self, dump: bytes) -> None:

@@ -62,9 +62,9 @@ class ARFClassifier(ForestKernel, Forest, ClassifierTrees):  # type: ignore[misc
         seed: int | None = None,
     ) -> None:
         self._keep(locals())
-        self.metric = metrics.Accuracy() if metric is None else metric  # type: ignore[no-untyped-call]
-        self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)  # type: ignore[no-untyped-call]
-        self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)  # type: ignore[no-untyped-call]
+        self.metric = metrics.Accuracy() if metric is None else metric
+        self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)
+        self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)
         self._begin()
 
     @property
@@ -89,6 +89,6 @@ class ARFClassifier(ForestKernel, Forest, ClassifierTrees):  # type: ignore[misc
         return {
             **found,
             **cls._read_rules(reader),
-            "metric": metrics.Accuracy(),  # type: ignore[no-untyped-call]
+            "metric": metrics.Accuracy(),
             "nominal_attributes": tree_dumps.read_names(reader),
         }

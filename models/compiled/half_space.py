@@ -22,7 +22,7 @@ _NUMBER_MAX = 1e15
 _RULES = "iii"
 
 
-class HalfSpaceTrees(HalfSpaceKernel, Dumped, base.AnomalyDetector):  # type: ignore[misc]
+class HalfSpaceTrees(HalfSpaceKernel, Dumped, base.AnomalyDetector):
     """River's `anomaly.HalfSpaceTrees`, compiled, with River's scores to the last bit.
 
     Numbers that are not finite or beyond 1e15, and anything else that is no number, are refused

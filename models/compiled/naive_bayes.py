@@ -63,7 +63,7 @@ class GaussianNB(NaiveBayesKernel, Dumped, base.Classifier):  # type: ignore[mis
         """Build River's model that stands where this one does."""
         reader = DumpReader(self.dump(), _KIND)
         features, classes = reader.names(), reader.names()
-        river: Any = naive_bayes.GaussianNB()  # type: ignore[no-untyped-call]
+        river: Any = naive_bayes.GaussianNB()
         for c in classes:
             river.class_counts[c] = int(reader.unpack("q")[0])
             for name in features:

@@ -121,7 +121,7 @@ def _linear_rules(model: Any) -> list[float]:
 
 
 def _splitter(digits: int) -> Splitter:
-    return EBSTSplitter() if digits == _EXACT else TEBSTSplitter(digits)  # type: ignore[no-untyped-call]
+    return EBSTSplitter() if digits == _EXACT else TEBSTSplitter(digits)
 
 
 def _digits(splitter: Splitter | None) -> int:

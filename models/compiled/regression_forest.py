@@ -18,7 +18,7 @@ _AGGREGATIONS = ("mean", "median")
 _MIN_SAMPLES_OF_TREES = 5
 
 
-class ARFRegressor(RegressionForestKernel, Forest, RegressionTrees):  # type: ignore[misc]
+class ARFRegressor(RegressionForestKernel, Forest, RegressionTrees):
     """River's `forest.ARFRegressor`, compiled; parameters and defaults are River's.
 
     `max_features` stays what was asked for; River overwrites it at the first event. As in River,
@@ -67,9 +67,9 @@ class ARFRegressor(RegressionForestKernel, Forest, RegressionTrees):  # type: ig
         seed: int | None = None,
     ) -> None:
         self._keep(locals())
-        self.metric = metrics.MSE() if metric is None else metric  # type: ignore[no-untyped-call]
-        self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)  # type: ignore[no-untyped-call]
-        self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)  # type: ignore[no-untyped-call]
+        self.metric = metrics.MSE() if metric is None else metric
+        self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)
+        self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)
         self._begin()
 
     @property
@@ -114,6 +114,6 @@ class ARFRegressor(RegressionForestKernel, Forest, RegressionTrees):  # type: ig
             **rules,
             "aggregation_method": _AGGREGATIONS[int(takes_median)],
             "min_samples_split": tree_dumps.plain(min_samples),
-            "metric": metrics.MSE(),  # type: ignore[no-untyped-call]
+            "metric": metrics.MSE(),
             "nominal_attributes": tree_dumps.read_names(reader),
         }

@@ -32,7 +32,7 @@ from models.compiled.dumps import DumpReader, DumpWriter
 from models.compiled.tree_models import SingleTree, Trees
 
 
-class RegressionTrees(Trees, base.Regressor):  # type: ignore[misc]
+class RegressionTrees(Trees, base.Regressor):
     """What all that predict numbers have in common."""
 
     _run_array: Any
@@ -74,7 +74,7 @@ class RegressionTrees(Trees, base.Regressor):  # type: ignore[misc]
         return out
 
 
-class HoeffdingTreeRegressor(RegressionTreeKernel, SingleTree, RegressionTrees):  # type: ignore[misc]
+class HoeffdingTreeRegressor(RegressionTreeKernel, SingleTree, RegressionTrees):
     """River's `tree.HoeffdingTreeRegressor`, compiled; parameters and defaults are River's.
 
     Examples

@@ -88,7 +88,7 @@ def write_detector(writer: DumpWriter, detector: base.DriftDetector | None) -> N
         When it is another detector.
     """
     if detector is None or isinstance(detector, drift.NoDrift):
-        detector = drift.ADWIN()  # type: ignore[no-untyped-call]
+        detector = drift.ADWIN()
     if type(detector) is not drift.ADWIN:
         raise ValueError(f"the drift detector must be ADWIN, not {detector!r}")
     writer.pack(
@@ -104,7 +104,7 @@ def write_detector(writer: DumpWriter, detector: base.DriftDetector | None) -> N
 def read_detector(reader: DumpReader) -> drift.ADWIN:
     """Read what `write_detector` wrote."""
     delta, clock, max_buckets, min_window_length, grace_period = reader.unpack(_ADWIN)
-    return drift.ADWIN(  # type: ignore[no-untyped-call]
+    return drift.ADWIN(
         delta=delta,
         clock=int(clock),
         max_buckets=int(max_buckets),

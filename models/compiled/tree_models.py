@@ -69,6 +69,8 @@ class Trees(Dumped):
     def _write_schema(self, writer: DumpWriter) -> None:
         tree_dumps.write_empty_schema(writer)
 
+    # What follows is each kind's own.
+
     def _write_parameters(self, writer: DumpWriter) -> None:
         raise NotImplementedError
 
@@ -171,8 +173,8 @@ class Forest(Trees):
             "max_features": (None, "sqrt", "log2", int(number), number)[int(kind)],
             "lambda_value": tree_dumps.plain(lambda_value),
             "disable_weighted_vote": bool(disable_weighted_vote),
-            "warning_detector": warning if has_warnings else drift.NoDrift(),  # type: ignore[no-untyped-call]
-            "drift_detector": drifts if has_drifts else drift.NoDrift(),  # type: ignore[no-untyped-call]
+            "warning_detector": warning if has_warnings else drift.NoDrift(),
+            "drift_detector": drifts if has_drifts else drift.NoDrift(),
         }
 
     def _write_empty(self, writer: DumpWriter) -> None:

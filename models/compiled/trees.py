@@ -39,7 +39,7 @@ from models.compiled.dumps import DumpReader, DumpWriter
 from models.compiled.tree_models import SingleTree, Trees
 
 
-class ClassifierTrees(Trees, base.Classifier):  # type: ignore[misc]
+class ClassifierTrees(Trees, base.Classifier):
     """What all that predict classes have in common."""
 
     _run_array: Any
