@@ -46,7 +46,10 @@ class Sampler:
         frames: dict[int, FrameType | None] = {**sys._current_frames()}
         frames[threading.get_ident()] = interrupted
         for thread, frame in frames.items():
-            cpu_s = time.clock_gettime(time.pthread_getcpuclockid(thread))
+            try:
+                cpu_s = time.clock_gettime(time.pthread_getcpuclockid(thread))
+            except ProcessLookupError:
+                continue  # It ended meanwhile.
             used = cpu_s - self._cpu_s.get(thread, cpu_s)
             self._cpu_s[thread] = cpu_s
             if used > 0:

@@ -17,14 +17,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from models.drift import DriftSettings
-from models.movement import Moved, compare
+from models.movement import compare_all
 from models.types import (
     Direction,
     DriftKind,
     DriftLevel,
     DriftSignal,
     Features,
-    FeatureValue,
     Movement,
     Score,
 )
@@ -46,7 +45,7 @@ class _Pair:
     def observe_many(
         self,
         rows: Sequence[Features],
-        said: Sequence[Mapping[str, FeatureValue]],
+        said: Sequence[Features],
         positions: Sequence[int],
         event_times: Sequence[float],
     ) -> list[DriftSignal]:
@@ -66,14 +65,12 @@ class _Blocks:
     def __init__(self, kind: DriftKind, settings: DriftSettings) -> None:
         self._kind = kind
         self.settings = settings
-        self._reference: list[Mapping[str, FeatureValue]] = []
-        self._block: list[Mapping[str, FeatureValue]] = []
+        self._reference: list[Features] = []
+        self._block: list[Features] = []
         self._since = 0
         self._has_warned = False
 
-    def take(
-        self, row: Mapping[str, FeatureValue], position: int, event_time: float
-    ) -> DriftSignal | None:
+    def take(self, row: Features, position: int, event_time: float) -> DriftSignal | None:
         if len(self._reference) < _REFERENCE_ROWS:
             self._reference.append(row)
             return None
@@ -92,7 +89,7 @@ class _Blocks:
         return signal
 
     def _judge(self, position: int, event_time: float) -> DriftSignal | None:
-        compared = self._compare()
+        compared = compare_all(self._reference, self._block)
         if not compared:
             return None
         n_events = _BLOCK_ROWS * THIN / len(compared)
@@ -110,15 +107,6 @@ class _Blocks:
         told = [m.movement for m in compared if m.chance < n_events / self.settings.warning_every]
         told.sort(key=lambda movement: (-movement.distance, movement.feature))
         return self._signal(level, told, position, event_time)
-
-    def _compare(self) -> list[Moved]:
-        found = []
-        for name in sorted(set().union(*self._reference, *self._block)):
-            old = [row[name] for row in self._reference if name in row]
-            new = [row[name] for row in self._block if name in row]
-            if old and new:
-                found.append(compare(name, old, new))
-        return found
 
     def _signal(
         self, level: DriftLevel, told: Sequence[Movement], position: int, event_time: float
@@ -168,8 +156,9 @@ class DataWatch(SharedWatch[_Pair]):
         looked_at = slice((-self._n_before_thinning - 1) % THIN, None, THIN)
         self._n_before_thinning += len(rows)
         rows = rows[looked_at]
-        said: list[Mapping[str, FeatureValue]] = [
-            score if isinstance(score, Mapping) else {"score": score} for score in scores[looked_at]
+        said: list[Features] = [
+            {**score} if isinstance(score, Mapping) else {"score": score}
+            for score in scores[looked_at]
         ]
         return self._share(rows, rows, said, positions[looked_at], event_times[looked_at])
 

@@ -11,13 +11,17 @@ import math
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 
+from models.compiled import AVAILABLE
 from models.segments import segment_of
 from models.types import DriftLevel, DriftSignal, Example, Features, FeatureValue, Movement
+
+if AVAILABLE:
+    from models.compiled import _native
 
 _THIN = 8
 _N_HELD = 2048
@@ -106,17 +110,40 @@ def rank(before: Sequence[Features], after: Sequence[Features]) -> tuple[Movemen
     >>> [(moved.feature, moved.before, moved.after) for moved in rank(rows[:400], rows[400:])]
     [('amount', 3.5, 12.5)]
     """
-    names = sorted(set().union(*before, *after))
-    found = []
-    for name in names:
-        old = [row[name] for row in before if name in row]
-        new = [row[name] for row in after if name in row]
-        if min(len(old), len(new)) >= _N_SIDE_MIN:
-            moved = compare(name, old, new)
-            if moved.chance * len(names) < _CHANCE:
-                found.append(moved.movement)
+    compared = compare_all(before, after, _N_SIDE_MIN)
+    found = [moved.movement for moved in compared if moved.chance * len(compared) < _CHANCE]
     found.sort(key=lambda movement: (-movement.distance, movement.feature))
     return tuple(found[:_N_TOLD])
+
+
+def compare_all(
+    before: Sequence[Features], after: Sequence[Features], n_side_min: int = 1
+) -> list[Moved]:
+    """Compare each feature that is known of at least so many rows on either side, by name."""
+    found = []
+    columns = _columns(before, after)
+    for name in sorted(columns):
+        numbers = columns[name]
+        if numbers is None:
+            old = [row[name] for row in before if name in row]
+            new = [row[name] for row in after if name in row]
+            if min(len(old), len(new)) >= n_side_min:
+                found.append(compare(name, old, new))
+        elif min(numbers[3:]) >= n_side_min:
+            found.append(_of_numbers(name, *numbers))
+    return found
+
+
+_Numbers: TypeAlias = tuple[float, float, float, int, int]
+"""Distance, mean before, mean after, values before and after."""
+
+
+def _columns(
+    before: Sequence[Features], after: Sequence[Features]
+) -> Mapping[str, _Numbers | None]:
+    if AVAILABLE:
+        return _native.compare_numbers(before, after)
+    return dict.fromkeys(set().union(*before, *after))
 
 
 def compare(feature: str, old: Sequence[FeatureValue], new: Sequence[FeatureValue]) -> Moved:
@@ -132,8 +159,16 @@ def _compare_numbers(feature: str, old: Sequence[float], new: Sequence[float]) -
     shares_a = np.searchsorted(a, places, side="right") / len(a)
     shares_b = np.searchsorted(b, places, side="right") / len(b)
     distance = float(np.max(np.abs(shares_a - shares_b)))
-    movement = Movement(feature, distance, math.fsum(old) / len(old), math.fsum(new) / len(new))
-    return Moved(movement, ks_chance(distance, len(old), len(new)))
+    # One after the other, in order: so the native code's sums are the same.
+    mean_old, mean_new = np.cumsum(a)[-1] / len(a), np.cumsum(b)[-1] / len(b)
+    return _of_numbers(feature, distance, float(mean_old), float(mean_new), len(a), len(b))
+
+
+def _of_numbers(
+    feature: str, distance: float, mean_old: float, mean_new: float, n_old: int, n_new: int
+) -> Moved:
+    movement = Movement(feature, distance, mean_old, mean_new)
+    return Moved(movement, ks_chance(distance, n_old, n_new))
 
 
 def ks_chance(distance: float, n: int, m: int) -> float:

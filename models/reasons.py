@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -26,7 +27,7 @@ from river import compose, linear_model, preprocessing
 from models.types import Features, FeatureValue
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """A feature's part in a score: its value, what is usual for it, and how far it pushed."""
 
     feature: str
@@ -36,7 +37,7 @@ class Reason(msgspec.Struct, frozen=True):
     text: str
 
 
-class Reasons(msgspec.Struct, frozen=True):
+class Reasons(msgspec.Struct, frozen=True, gc=False):
     """The features that pushed a score the most, the strongest first.
 
     `unit` is that of the contributions: log_odds, or that of the score itself.
@@ -142,35 +143,6 @@ class LinearExplainer:
         return Attribution("linear", self._unit, self._intercept, *columns, total)
 
 
-_Term: TypeAlias = tuple[float, float, float]
-"""Mean, divisor, weight: see `ScaledLogisticRegression.terms`."""
-
-
-class _Terms(dict[str, _Term]):
-    def __missing__(self, name: str) -> _Term:
-        return 0.0, math.inf, 0.0
-
-
-def _explain_scaled(
-    terms: Mapping[str, _Term], intercept: float, batch: Sequence[Features]
-) -> list[Attribution]:
-    # The same as `LinearExplainer` gives, without River's objects between: alerts pass here.
-    term_of = _Terms(terms).__getitem__
-    found = []
-    for row in batch:
-        names, values = list(row), list(row.values())
-        of_row = list(map(term_of, names))
-        # The model has scored them, so they are numbers.
-        contributions = [
-            weight * ((value - mean) / divisor)  # type: ignore[operator]
-            for value, (mean, divisor, weight) in zip(values, of_row, strict=True)
-        ]
-        columns = names, values, [mean for mean, _, _ in of_row], contributions
-        total = math.fsum(contributions) + intercept
-        found.append(Attribution("linear", "log_odds", intercept, *columns, total))
-    return found
-
-
 def linear_explainable(model: Any) -> tuple[list[Any], Any] | None:
     """Give the transformers and the regression of a linear model; None of another one."""
     *transformers, last = _steps(model)
@@ -194,9 +166,10 @@ def explain(
     model: Any, batch: Sequence[Features], probes: Sequence[Features], score_many: ScoreMany
 ) -> list[Attribution]:
     """Explain the scores that a model gives now, by the method that fits it."""
-    if (terms_of := getattr(model, "terms", None)) is not None:
-        terms, intercept = terms_of()
-        return _explain_scaled(terms, intercept, batch)
+    if (attributions := getattr(model, "attributions", None)) is not None:
+        # The same as `LinearExplainer` gives, without River's objects between: alerts pass here.
+        intercept, found = attributions(batch)
+        return [Attribution("linear", "log_odds", intercept, *columns) for columns in found]
     linear = linear_explainable(model)
     if linear is not None:
         return list(map(LinearExplainer(*linear), batch))
@@ -248,12 +221,15 @@ def occlude(
 
 
 def _text(name: str, value: FeatureValue, usual: FeatureValue | None) -> str:
-    return f"{name} {_readable(value)}" + ("" if usual is None else f", usual {_readable(usual)}")
+    return f"{name} {_readable(value)}{_beside(usual)}"
+
+
+@lru_cache(maxsize=256, typed=True)  # It is the same for a whole batch.
+def _beside(usual: FeatureValue | None) -> str:
+    return "" if usual is None else f", usual {_readable(usual)}"
 
 
 def _readable(value: FeatureValue) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1e3 else _plain(value)
-
-
-def _plain(value: FeatureValue) -> str:
-    return f"{value:,.0f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if -1e3 < value < 1e3 else f"{value:,.0f}"

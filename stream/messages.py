@@ -265,6 +265,8 @@ _decode_body = msgspec.msgpack.Decoder(Pending).decode
 _decode_fields = msgspec.msgpack.Decoder(_PendingFields).decode
 _set = msgspec.structs.force_setattr
 _pack_head, _unpack_head, _HEAD_BYTES = RECORD_HEAD.pack, RECORD_HEAD.unpack_from, RECORD_HEAD.size
+FIELDS_MARK = slice(_HEAD_BYTES, _HEAD_BYTES + 6)
+"""Where a pending record begins with what `decode_pending_fields` reads: equal bytes, equal id."""
 
 
 @functools.lru_cache(maxsize=64)

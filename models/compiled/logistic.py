@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -137,22 +136,6 @@ class ScaledLogisticRegression(LogisticKernel, Dumped, base.Classifier):  # type
             for name, applied in zip(names, reader.floats(len(names)), strict=True):
                 regression.cum_l1[name] = applied
         return compose.Pipeline(*zip(self._step_names, (scaler, regression), strict=True))
-
-    def terms(self) -> tuple[dict[str | int, tuple[float, float, float]], float]:
-        """Give mean, divisor and weight of each feature, and the intercept.
-
-        The margin is the intercept and the sum of weight times (value - mean) / divisor, which is
-        infinite while a feature has not varied.
-        """
-        reader = DumpReader(self.dump(), _KIND)
-        intercept, _, _, names, (_, means, variances, weights) = _read_state(reader)
-        divisors = (
-            [math.sqrt(variance) or math.inf for variance in variances]
-            if self.with_std
-            else [1.0] * len(names)
-        )
-        columns = zip(means, divisors, weights, strict=True)
-        return dict(zip(names, columns, strict=True)), intercept
 
     @property
     def memory_bytes(self) -> int:

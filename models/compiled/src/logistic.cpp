@@ -70,8 +70,7 @@ template <typename Slot>
 double Logistic::margin(Slot slot, const double *values, size_t n) const {
     double sum = 0.0;
     for (size_t j = 0; j < n; j++) {
-        const size_t s = slot(j);
-        sum += weights[s] * ((values[j] - means[s]) / divisors_[s]);
+        sum += contribution(slot(j), values[j]);
     }
     return sum + intercept;
 }
@@ -85,8 +84,7 @@ double Logistic::probability(const int *slots, const double *values, size_t n,
         double sum = 0.0;
         for (size_t j = 0; j < n; j++) {
             if (slots[j] < 0) continue;
-            const size_t s = static_cast<size_t>(slots[j]);
-            sum += weights[s] * ((values[j] - means[s]) / divisors_[s]);
+            sum += contribution(static_cast<size_t>(slots[j]), values[j]);
         }
         raw = sum + intercept;
     }

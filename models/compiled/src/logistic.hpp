@@ -63,6 +63,10 @@ class Logistic {
     void refresh();
     // P(true) of a row; slots below zero are features never learned. A dense row has value j at slot j.
     double probability(const int *slots, const double *values, size_t n, bool is_dense) const;
+    // What a value of a feature adds to the margin.
+    double contribution(size_t slot, double value) const {
+        return weights[slot] * ((value - means[slot]) / divisors_[slot]);
+    }
     void learn(const int *slots, const double *values, size_t n, bool is_dense, bool y, double w);
 
    private:

@@ -169,6 +169,72 @@ PyObject *probabilities(PyObject *object, PyObject *sequence) {
     });
 }
 
+// The means as Python floats, made when they are first asked for: every row has the same.
+class Means {
+   public:
+    explicit Means(const Logistic &logistic) : logistic_(logistic), made_(logistic.means.size()) {}
+    // Borrowed; null with an exception set.
+    PyObject *get(size_t slot) {
+        if (!made_[slot]) made_[slot] = Ref(PyFloat_FromDouble(logistic_.means[slot]));
+        return made_[slot].get();
+    }
+
+   private:
+    const Logistic &logistic_;
+    std::vector<Ref> made_;
+};
+
+// Names, values, means, contributions and their margin; of a feature never learned, None and 0.
+PyObject *attribution(const Model &model, size_t row, PyObject *features, Means &means) {
+    const Rows &rows = model.rows;
+    const Ref names(PyDict_Keys(features)), values(PyDict_Values(features));
+    const auto n = static_cast<Py_ssize_t>(rows.width(row));
+    Ref usual(PyList_New(n)), contributions(PyList_New(n));
+    if (!names || !values || !usual || !contributions) return nullptr;
+    double sum = 0.0;
+    for (Py_ssize_t j = 0; j < n; j++) {
+        const int slot = rows.slots(row)[j];
+        const auto at = static_cast<size_t>(slot);
+        PyObject *mean = slot < 0 ? Py_None : means.get(at);
+        const double value = rows.values(row)[j];
+        const double found = slot < 0 ? 0.0 : model.logistic.contribution(at, value);
+        PyObject *contribution = PyFloat_FromDouble(found);
+        if (mean == nullptr || contribution == nullptr) {
+            Py_XDECREF(contribution);
+            return nullptr;
+        }
+        PyList_SET_ITEM(usual.get(), j, Ref::borrow(mean).release());
+        PyList_SET_ITEM(contributions.get(), j, contribution);
+        sum += found;
+    }
+    return Py_BuildValue("OOOOd", names.get(), values.get(), usual.get(), contributions.get(),
+                         sum + model.logistic.intercept);
+}
+
+PyObject *attributions(PyObject *object, PyObject *sequence) {
+    Self *self = Self::of(object);
+    const InUse in_use(self->in_use);
+    if (!in_use) return nullptr;
+    return guarded([&]() -> PyObject * {
+        Model &model = *self->model;
+        const Ref rows(PySequence_Tuple(sequence));
+        if (!rows) return nullptr;
+        model.rows.clear();
+        if (model.rows.append_all(model.names, rows.get()) < 0) return nullptr;
+        model.logistic.grow(static_cast<size_t>(model.names.size()));
+        Means means(model.logistic);
+        Ref result(PyList_New(PyTuple_GET_SIZE(rows.get())));
+        for (Py_ssize_t row = 0; result && row < PyTuple_GET_SIZE(rows.get()); row++) {
+            PyObject *found = attribution(model, static_cast<size_t>(row),
+                                          PyTuple_GET_ITEM(rows.get(), row), means);
+            if (found == nullptr) return nullptr;
+            PyList_SET_ITEM(result.get(), row, found);
+        }
+        if (!result) return nullptr;
+        return Py_BuildValue("dN", model.logistic.intercept, result.release());
+    });
+}
+
 // The rows of an array: predicted, learned, or each predicted and then learned.
 struct ArrayCall {
     Array x, y, w, out;
@@ -320,6 +386,9 @@ PyMethodDef methods[] = {
      "Learn a sequence of dicts, exactly as one after the other; all of them or, refused, none."},
     {"probabilities", probabilities, METH_O,
      "probabilities($self, xs)\n--\n\nPredict P(True) for each of a sequence of dicts."},
+    {"attributions", attributions, METH_O,
+     "attributions($self, xs)\n--\n\n"
+     "Give the intercept; and names, values, means, contributions and their margin of each dict."},
     {"_run_array", fast_method(run_array), kFastKeywords, nullptr},
     {"dump", dump, METH_NOARGS,
      "dump($self)\n--\n\nWrite parameters and state as bytes, equal for equal models."},

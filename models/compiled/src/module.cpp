@@ -27,6 +27,7 @@ PyMODINIT_FUNC PyInit__native() {
         driftline::add_logistic(module.get()) < 0 ||
         driftline::add_naive_bayes(module.get()) < 0 || driftline::add_trees(module.get()) < 0 ||
         driftline::add_regressors(module.get()) < 0 ||
-        driftline::add_half_space(module.get()) < 0 || driftline::add_windows(module.get()) < 0;
+        driftline::add_half_space(module.get()) < 0 || driftline::add_windows(module.get()) < 0 ||
+        driftline::add_movement(module.get()) < 0;
     return failed ? nullptr : module.release();
 }

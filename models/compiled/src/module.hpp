@@ -16,6 +16,7 @@ int add_regressors(PyObject *module);
 int add_naive_bayes(PyObject *module);
 int add_half_space(PyObject *module);
 int add_windows(PyObject *module);
+int add_movement(PyObject *module);
 
 // An owned reference.
 class Ref {

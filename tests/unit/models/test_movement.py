@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from models import Learner, Task
-from models.movement import compare, ks_chance, rank
+from models import Learner, Task, movement
+from models.compiled import AVAILABLE
+from models.movement import compare, compare_all, ks_chance, rank
 from tests.example_logs import make_log, new_learner
 
 
@@ -65,6 +66,46 @@ def test_rare_categories_do_not_alarm() -> None:
     old = [f"id{i}" for i in range(300)]
     new = [f"id{i + 1000}" for i in range(100)]
     assert compare("id", old, new).chance == 1.0
+
+
+def mixed_rows(n: int, rng: random.Random) -> list[Any]:
+    """Make rows with ties, ints, missing values, and numbers that are sometimes no numbers."""
+    return [
+        {
+            name: value
+            for name, value in {
+                "tied": rng.randrange(4),
+                "either": rng.choice([1, 1.5, 2, -0.0]),
+                "amount": rng.lognormvariate(3.0, 2.0),
+                "huge": rng.choice([1.0, 1e300]),
+                "often_text": rng.choice(["a", 3.0]),
+                "flag": rng.random() < 0.5,
+                "seldom": rng.gauss(0.0, 1.0) if rng.random() < 0.05 else None,
+            }.items()
+            if value is not None
+        }
+        for _ in range(n)
+    ]
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="needs the compiled module")
+@pytest.mark.parametrize("seed", range(20))
+def test_the_native_code_compares_as_python_does(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit: the same log tells the same drift with and without a compiler."""
+    rng = random.Random(seed)
+    before, after = mixed_rows(rng.randrange(200), rng), mixed_rows(rng.randrange(200), rng)
+    native = compare_all(before, after, 8)
+    monkeypatch.setattr(movement, "AVAILABLE", False)
+    assert native == compare_all(before, after, 8)
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="needs the compiled module")
+def test_what_is_no_row_is_refused() -> None:
+    """By a sentence, and nothing worse."""
+    with pytest.raises(TypeError, match="rows must be dicts"):
+        compare_all([{"a": 1.0}], [("a", 1.0)])  # type: ignore[list-item]
 
 
 def test_a_drift_of_the_log_names_the_feature_that_moved() -> None:
