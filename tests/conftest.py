@@ -5,6 +5,7 @@
 | `DRIFTLINE_TEST_KAFKA=host:port` | the Kafka that `scripts/kafka up` starts for the session |
 | `DRIFTLINE_TEST_REDIS=redis://host:port/db` | the Redis started for the session |
 | `DRIFTLINE_DATA=folder` | `../shared/data` |
+| `DRIFTLINE_LONG=1` | leaving out the tests that take minutes |
 | `CI=true` | falling back to the embedded broker when Kafka can't be had: an error there |
 
 A test marked `real` is about Kafka itself; it is skipped on the embedded broker, and the last

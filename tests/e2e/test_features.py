@@ -1,4 +1,4 @@
-"""Features of two entities through real processes, two of which are killed: exact all the same."""
+"""Features of two entities through real processes, some of which are killed: exact all the same."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import csv
 import gzip
 import json
 import math
+import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -33,18 +35,18 @@ type = "integer"
 
 # Lanes of killed workers are days of event time behind when they go on: nothing may be too late.
 [features]
-lateness = "14d"
+lateness = "{days}d"
 
 [[features.window]]
 entity = "CUSTOMER_ID"
 value = "TX_AMOUNT"
-windows = ["1d", "7d"]
+windows = {windows}
 stats = ["count", "mean"]
 
 [[features.risk]]
 entity = "TERMINAL_ID"
-windows = ["7d"]
-delay = "2d"
+windows = {risks}
+delay = "{delay}d"
 
 [label]
 id = "TRANSACTION_ID"
@@ -53,16 +55,33 @@ time = "LABEL_DATETIME"
 """
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, kafka: str, redis_url: str) -> Iterator[Cluster]:
-    config = tmp_path / "features.toml"
-    config.write_text(CONFIG)
-    cluster = Cluster(tmp_path, kafka, redis_url, str(config), KAFKA__PARTITIONS="4")
-    yield cluster
-    cluster.close()
+class Case(NamedTuple):
+    """A stream, the features of it in days, and when workers are killed, by scores."""
+
+    days: int
+    windows: tuple[int, ...]
+    risks: tuple[int, ...]
+    delay: int
+    partitions: int
+    rate: int
+    kills: tuple[int, ...]
+
+    def cluster(self, folder: Path, kafka: str, redis_url: str) -> Cluster:
+        """Give a cluster that computes these features."""
+        config = folder / "features.toml"
+        in_days = {name: [f"{n}d" for n in getattr(self, name)] for name in ("windows", "risks")}
+        config.write_text(CONFIG.format(days=self.days, delay=self.delay, **in_days))
+        partitions = str(self.partitions)
+        return Cluster(folder, kafka, redis_url, str(config), KAFKA__PARTITIONS=partitions)
 
 
-def of_customers(rows: list[dict[str, str]]) -> dict[str, dict[str, float]]:
+FORTNIGHT = Case(14, (1, 7), (7,), 2, partitions=4, rate=400, kills=(600, 1_200))
+HANDBOOK = Case(
+    60, (1, 7, 30), (1, 7, 30), 7, partitions=8, rate=5_000, kills=(100_000, 250_000, 400_000)
+)
+
+
+def of_customers(case: Case, rows: list[dict[str, str]]) -> dict[str, dict[str, float]]:
     """Compute the windows of every payment, from those before it in the file."""
     found: dict[str, dict[str, float]] = {}
     past: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -71,7 +90,7 @@ def of_customers(rows: list[dict[str, str]]) -> dict[str, dict[str, float]]:
         own = past[row["CUSTOMER_ID"]]
         own.append((time, float(row["TX_AMOUNT"])))
         features = {}
-        for days in (1, 7):
+        for days in case.windows:
             inside = [amount for at, amount in own if time - days * DAY_S < at]
             features[f"CUSTOMER_ID.count.{days}d"] = float(len(inside))
             features[f"CUSTOMER_ID.TX_AMOUNT.mean.{days}d"] = math.fsum(inside) / len(inside)
@@ -79,7 +98,7 @@ def of_customers(rows: list[dict[str, str]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def of_terminals(log: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
+def of_terminals(case: Case, log: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
     """Compute the risk of every payment, from what stands before it in its log."""
     found: dict[str, dict[str, float]] = {}
     for partition in log:
@@ -93,13 +112,13 @@ def of_terminals(log: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]
             elif event_id not in found:
                 time, own = message["event_time"], past[message["values"][1]]
                 own.append((time, event_id))
-                end = time - 2 * DAY_S
-                inside = [who for at, who in own if end - 7 * DAY_S < at <= end]
-                rate = sum(who in frauds for who in inside) / len(inside) if inside else 0.0
-                found[event_id] = {
-                    "TERMINAL_ID.risk_count.7d": float(len(inside)),
-                    "TERMINAL_ID.risk.7d": rate,
-                }
+                end = time - case.delay * DAY_S
+                found[event_id] = risks = {}
+                for days in case.risks:
+                    inside = [who for at, who in own if end - days * DAY_S < at <= end]
+                    n_frauds = sum(who in frauds for who in inside)
+                    risks[f"TERMINAL_ID.risk_count.{days}d"] = float(len(inside))
+                    risks[f"TERMINAL_ID.risk.{days}d"] = n_frauds / len(inside) if inside else 0.0
     return found
 
 
@@ -111,26 +130,53 @@ def read(cluster: Cluster, topic: str) -> list[list[dict[str, Any]]]:
     return list(found.values())
 
 
-def test_features_are_exact_though_workers_are_killed(cluster: Cluster, tmp_path: Path) -> None:
-    """Each example has the features that a plain computation over the logs gives."""
-    payments = tmp_path / "payments.csv.gz"
-    save(simulate(Rules(days=14, n_customers=150, n_terminals=60, radius=20.0), seed=1), payments)
+def n_records(cluster: Cluster, topic: str) -> int:
+    with open_log(cluster.settings.kafka) as log:
+        return sum(end - first for first, end in log.ends(f"{cluster.app}.{topic}").values())
+
+
+def check(cluster: Cluster, case: Case, payments: Path, deadline_s: float) -> None:
+    """Feed payments to two workers, kill them in turns, and compute all of it once more."""
     with gzip.open(payments, "rt", newline="") as file:
         rows = list(csv.DictReader(file))
     workers = [cluster.start_worker(), cluster.start_worker()]
-    feeding = cluster.begin("produce", str(payments), "--label-delay", "2d", "--rate", "400")
-    for worker, n in zip(workers, (600, 1200), strict=True):
-        eventually(lambda n=n: sum(map(len, read(cluster, "scores"))) > n, deadline_s=120.0)
-        worker.kill()
-        cluster.start_worker()
-    assert feeding.wait(timeout=180) == 0
-    cluster.wait_until_settled()
+    feeding = cluster.begin(
+        "produce", str(payments), "--label-delay", f"{case.delay}d", "--rate", str(case.rate)
+    )
+    for n in case.kills:
+        eventually(lambda n=n: n_records(cluster, "scores") > n, deadline_s=deadline_s)
+        workers.pop(0).kill()
+        workers.append(cluster.start_worker())
+    assert feeding.wait(timeout=deadline_s) == 0
+    cluster.wait_until_settled(deadline_s)
     assert cluster.ledger()["adds_up"]
 
     learned = {e["event_id"]: e["features"] for part in read(cluster, "examples") for e in part}
     assert len(learned) == len(rows)
-    customers, terminals = of_customers(rows), of_terminals(read(cluster, "by-TERMINAL_ID"))
+    customers = of_customers(case, rows)
+    terminals = of_terminals(case, read(cluster, "by-TERMINAL_ID"))
     for event_id, features in learned.items():
         for name, value in {**customers[event_id], **terminals[event_id]}.items():
             assert features[name] == pytest.approx(value, abs=1e-9), (event_id, name)
-    assert any(f["TERMINAL_ID.risk.7d"] > 0 for f in terminals.values()), "no label mattered"
+    longest = f"TERMINAL_ID.risk.{max(case.risks)}d"
+    assert any(f[longest] > 0 for f in terminals.values()), "no label mattered"
+
+
+def test_features_are_exact_though_workers_are_killed(
+    tmp_path: Path, kafka: str, redis_url: str
+) -> None:
+    """Each example has the features that a plain computation over the logs gives."""
+    payments = tmp_path / "payments.csv.gz"
+    save(simulate(Rules(days=14, n_customers=150, n_terminals=60, radius=20.0), seed=1), payments)
+    with closing(FORTNIGHT.cluster(tmp_path, kafka, redis_url)) as cluster:
+        check(cluster, FORTNIGHT, payments, 180.0)
+
+
+@pytest.mark.skipif("DRIFTLINE_LONG" not in os.environ, reason="minutes: set DRIFTLINE_LONG=1")
+def test_the_handbooks_features_of_sixty_days_are_exact(
+    tmp_path: Path, kafka: str, redis_url: str, data_file: Callable[[str], Path]
+) -> None:
+    """The same on 575,755 real-sized payments, eight partitions and three kills."""
+    payments = data_file("card_transactions_60d.csv.gz")
+    with closing(HANDBOOK.cluster(tmp_path, kafka, redis_url)) as cluster:
+        check(cluster, HANDBOOK, payments, 1_800.0)
