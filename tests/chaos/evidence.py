@@ -9,10 +9,11 @@ from models.stores.redis import RedisStore
 from stream.cli.store import ask_store, examine_version
 from stream.kafka_log import open_log
 from stream.settings import Settings
-from stream.topics import ALERTS, DEAD_LETTERS, EVENTS, EXAMPLES, LABELS, SCORES
-from tests.chaos.oracle import Evidence
+from stream.topics import ALERTS, DEAD_LETTERS, SCORES
+from stream.topology import inputs
+from tests.chaos.oracle import Evidence, lanes
 
-READ = (EVENTS, LABELS, SCORES, ALERTS, EXAMPLES, DEAD_LETTERS)
+OUTPUTS = (SCORES, ALERTS, DEAD_LETTERS)
 
 
 def positions(settings: Settings) -> tuple[dict[str, int], int]:
@@ -29,7 +30,7 @@ def unsettled(settings: Settings) -> dict[str, int]:
     known, n_waiting = positions(settings)
     left = {"waiting labels": n_waiting} if n_waiting else {}
     with open_log(settings.kafka) as log:
-        for kind, topic in (("score", EVENTS), ("label", LABELS), ("learn", EXAMPLES)):
+        for kind, topic in lanes(settings).items():
             for p, (_, end) in log.ends(topic.full_name(settings.app)).items():
                 behind = end - known.get(f"{kind}.{p}", 0)
                 if behind:
@@ -45,7 +46,7 @@ def gather(settings: Settings) -> Evidence:
                 (record for batch in log.read(topic.full_name(settings.app)) for record in batch),
                 key=lambda record: (record.partition, record.offset),
             )
-            for topic in READ
+            for topic in (*inputs(settings), *OUTPUTS)
         }
     known, n_waiting = positions(settings)
     return Evidence(topics, known, n_waiting, _newest_version(settings))

@@ -22,6 +22,7 @@ LAST = "last"
 
 LATE_S, TTL_S, NEGATIVE_AFTER_S = 20.0, 3600.0, 60.0
 TICK_S = 0.05
+N_SHOPS = 50
 
 
 class Fed(NamedTuple):
@@ -46,6 +47,7 @@ def payments(rng: random.Random, first: float, rate: float) -> Iterator[list[Fed
 def _payment(rng: random.Random, n: int, t: float) -> Iterator[Fed]:
     amount, abroad = round(rng.uniform(1, 500), 2), round(rng.gauss(0, 1), 3)
     features = {"amount": amount, "hour": rng.randrange(24), "abroad": abroad}
+    features["shop"] = rng.randrange(N_SHOPS)
     card = f"c{rng.randrange(200)}"
     event = {"id": f"p{n}", "t": t, "card": card, **features}
     key = card.encode()
@@ -118,11 +120,14 @@ def mangled(event: dict[str, Any], rng: random.Random) -> tuple[str, bytes | Non
 
 
 def last_events(partitions: int, t: float) -> list[tuple[int, bytes]]:
-    """Make one event for each partition, so late that all before are silent for long enough."""
+    """Make an event for each shop, so late that all before are silent for long enough.
+
+    So each partition has one, of the events and of the log by shop.
+    """
     features = {"amount": 1.0, "hour": 0, "abroad": 0.0}
     return [
-        (p, _json({"id": f"{LAST}{p}", "t": t, "card": "c0", **features}))
-        for p in range(partitions)
+        (n % partitions, _json({"id": f"{LAST}{n}", "t": t, "card": "c0", "shop": n, **features}))
+        for n in range(N_SHOPS)
     ]
 
 

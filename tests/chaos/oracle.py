@@ -26,9 +26,14 @@ from stream.messages import (
     decode_example,
     encode_json,
 )
+from stream.re_keyed import origin_of
 from stream.settings import Settings
 from stream.topics import ALERTS, DEAD_LETTERS, EVENTS, EXAMPLES, LABELS, SCORES
+from stream.topics import Topic as Log
+from stream.topology import event_topics, lane_kind
 from tests.chaos.feed import EXPECTED_REASON, LAST
+from tests.chaos.remembered import alike, compute
+from tests.feature_truth import Truth
 
 TOLD_MAX = 5
 """So many of one kind of violation are told one by one."""
@@ -68,6 +73,13 @@ class Judgement:
     fingerprint: str = ""
 
 
+def lanes(settings: Settings) -> dict[str, Log]:
+    """Give what each kind of lane reads."""
+    path = event_topics(settings)
+    on_the_way = {lane_kind(place, len(path)): topic for place, topic in enumerate(path)}
+    return {**on_the_way, "label": LABELS, "learn": EXAMPLES}
+
+
 def judge(settings: Settings, evidence: Evidence) -> Judgement:
     """Rebuild and compare."""
     return _Judge(settings, evidence).judge()
@@ -88,6 +100,7 @@ class _Judge:
             decode_example(record.value or b"") for record in self._topic(EXAMPLES.name)
         ]
 
+        self._path = event_topics(settings)
         self._truths: dict[str, set[object]] = defaultdict(set)
         for example in self._examples:
             self._truths[example.event_id].add(example.label)
@@ -97,6 +110,7 @@ class _Judge:
         self._one_decision_an_event()
         self._each_event_decided_or_refused()
         self._alerts_are_their_scores()
+        self._computed = self._compute_features()
         self._each_label_has_one_fate()
         self._revisions_in_order()
         self._silence_only_after_its_time()
@@ -205,15 +219,25 @@ class _Judge:
             self._wrong("an example of an undecided event", (origin, example.event_id))
             return
         else:
-            event = self._events.get((decision.partition, decision.offset))
-            source = json.loads(event.value or b"") if event is not None else {}
+            source = self._source_of(decision)
             predicted = (example.score, example.version, example.model_position)
             if predicted != (decision.score, decision.version, decision.model_position):
                 self._wrong("an example has another prediction than its decision", origin)
+        self._has_right_features(example, source)
+
+    def _source_of(self, decision: Decision) -> Mapping[str, Any]:
+        event = self._events.get((decision.partition, decision.offset))
+        return {} if event is None else json.loads(event.value or b"")
+
+    def _has_right_features(self, example: Example, source: Mapping[str, Any]) -> None:
         said_of = self._settings.event.features  # Those that may be left out may be.
         features = {name: source[name] for name in said_of if source.get(name) is not None}
-        if features != dict(example.features):
-            self._wrong("an example has other features", (origin, features, example.features))
+        if example.score is not None:
+            features |= self._computed[example.event_id]
+        if not alike(features, example.features):
+            self._wrong(
+                "an example has other features", (example.event_id, features, example.features)
+            )
 
     def _is_refused_for_good_reason(
         self, origin: Origin, record: Placed, letter: DeadLetter
@@ -245,6 +269,12 @@ class _Judge:
         grace_ms = 1000 * self._settings.join.early_grace
         return event is not None and event.timestamp - label.timestamp >= grace_ms
 
+    def _compute_features(self) -> Truth:
+        refused = self._letters[EVENTS.name]
+        accepted = [record for at, record in self._events.items() if at not in refused]
+        logs = {topic.key: self._topic(topic.name) for topic in self._path[1:]}
+        return compute(self._settings, accepted, logs)
+
     def _revisions_in_order(self) -> None:
         first: dict[tuple[str, int], tuple[str, int]] = {}
         truths: dict[str, list[Example]] = defaultdict(list)
@@ -270,6 +300,7 @@ class _Judge:
     def _silence_only_after_its_time(self) -> None:
         join = self._settings.join
         known = {e.event_id for e in self._examples}
+        places = self._scored_at()
         for event_id in self._decisions:
             if join.negative_after and event_id not in known and not event_id.startswith(LAST):
                 self._wrong("an event is neither labelled nor a negative", event_id)
@@ -277,18 +308,33 @@ class _Judge:
             if not example.origin.startswith("silence"):
                 continue
             decision = self._decisions.get(example.event_id)
+            partition, offset = places.get(example.event_id, (-1, -1))
             expected = decision and (
                 False,
                 join.negative_weight,
                 decision.score,
-                decision.offset,
-                f"silence/{decision.partition}",
+                offset,
+                f"silence/{partition}",
                 decision.event_time + join.negative_after,
             )
             told = (example.label, example.weight, example.score, example.offset, example.origin,
                     example.label_time)  # fmt: skip
             if told != expected or example.event_id.startswith(LAST):
                 self._wrong("a wrong negative", (example.event_id, told, expected))
+            elif decision is not None:
+                self._has_right_features(example, self._source_of(decision))
+
+    def _scored_at(self) -> dict[str, Origin]:
+        """Give where each event was scored: its place in the last log of its way."""
+        decided = {(d.partition, d.offset): event_id for event_id, d in self._decisions.items()}
+        if len(self._path) == 1:
+            return {event_id: at for at, event_id in decided.items()}
+        found: dict[str, Origin] = {}
+        for record in self._topic(self._path[-1].name):
+            event_id = decided.get(origin_of(record.value) or (-1, -1))
+            if event_id is not None:
+                found.setdefault(event_id, (record.partition, record.offset))
+        return found
 
     def _model_is_the_fold_of_its_log(self) -> str:
         learner = new_learner(self._settings)
@@ -305,7 +351,7 @@ class _Judge:
     def _positions_are_the_ends(self) -> None:
         expected = {
             f"{kind}.{p}": end
-            for kind, topic in (("score", EVENTS), ("label", LABELS), ("learn", EXAMPLES))
+            for kind, topic in lanes(self._settings).items()
             for p, (_, end) in self._ends(topic.name).items()
         }
         positions = self._evidence.positions
@@ -326,9 +372,13 @@ class _Judge:
         positions = self._evidence.positions
         events, labels = (
             Topic(self._ends(name), {p: positions.get(f"{kind}.{p}", 0) for p in self._ends(name)})
-            for name, kind in ((EVENTS.name, "score"), (LABELS.name, "label"))
+            for name, kind in (
+                (EVENTS.name, lane_kind(0, len(self._path))),
+                (LABELS.name, "label"),
+            )
         )
         ledger = Ledger(events, labels, n_waiting=self._evidence.n_waiting)
+        ledger.re_keyed = len(self._path) > 1
         for value in _values(self._topic(SCORES.name)):
             ledger.add_score(value)
         for value in _values(self._topic(EXAMPLES.name)):

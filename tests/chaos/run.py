@@ -23,6 +23,7 @@ POLL_S = 0.2
 PROGRESS_EVERY_S = 2.0
 SETTLE_DEADLINE_S = 300.0
 SETTLED_S = 8.0
+SETTLE_POLL_S = 1.0
 N_EXTRA_WORKERS_MAX = 2
 
 
@@ -67,6 +68,8 @@ class Run:
         self._feeder.stop()
         if self._feeder.failed is not None:
             raise self._feeder.failed
+        # An event of a later time is the last to be scored only if all others have been.
+        self._settle(lambda lane: lane.startswith(("enrich", "score")), for_s=3 * SETTLE_POLL_S)
         self._feeder.finish(self._settings.kafka.partitions)
         self._settle()
         self._workers.stop()
@@ -129,19 +132,21 @@ class Run:
         self._redis.thaw()
         self._redis_busy = False
 
-    def _settle(self) -> None:
-        """Wait until every lane has taken everything, and stays so."""
+    def _settle(
+        self, of: Callable[[str], bool] = lambda lane: True, for_s: float = SETTLED_S
+    ) -> None:
+        """Wait until lanes have taken everything, and stay so for a while."""
         began = settled_since = time.monotonic()
-        while time.monotonic() - settled_since < SETTLED_S:
+        while time.monotonic() - settled_since < for_s:
             self._workers.look_after()
-            left = unsettled(self._settings)
+            left = {lane: n for lane, n in unsettled(self._settings).items() if of(lane)}
             self._tell(f"settling, left: {left or 'nothing'}")
             if left:
                 settled_since = time.monotonic()
             if time.monotonic() - began > SETTLE_DEADLINE_S:
                 self.violations.append(f"not settled in {SETTLE_DEADLINE_S:.0f} s: {left}")
                 return
-            time.sleep(1.0)
+            time.sleep(SETTLE_POLL_S)
 
     def _tell(self, doing: str = "") -> None:
         if time.monotonic() - self._told_at < PROGRESS_EVERY_S:

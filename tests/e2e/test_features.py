@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import math
 import os
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,9 +18,9 @@ import pytest
 from stream.kafka_log import open_log
 from stream.simulate import Rules, save, simulate
 from tests.e2e.cluster import Cluster
+from tests.feature_truth import Row, risks_of, windows_of
 from tests.waiting import eventually
 
-DAY_S = 86_400.0
 CONFIG = """
 [event]
 id = "TRANSACTION_ID"
@@ -81,45 +80,10 @@ HANDBOOK = Case(
 )
 
 
-def of_customers(case: Case, rows: list[dict[str, str]]) -> dict[str, dict[str, float]]:
-    """Compute the windows of every payment, from those before it in the file."""
-    found: dict[str, dict[str, float]] = {}
-    past: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for row in rows:
-        time = datetime.fromisoformat(row["TX_DATETIME"]).replace(tzinfo=UTC).timestamp()
-        own = past[row["CUSTOMER_ID"]]
-        own.append((time, float(row["TX_AMOUNT"])))
-        features = {}
-        for days in case.windows:
-            inside = [amount for at, amount in own if time - days * DAY_S < at]
-            features[f"CUSTOMER_ID.count.{days}d"] = float(len(inside))
-            features[f"CUSTOMER_ID.TX_AMOUNT.mean.{days}d"] = math.fsum(inside) / len(inside)
-        found[row["TRANSACTION_ID"]] = features
-    return found
-
-
-def of_terminals(case: Case, log: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
-    """Compute the risk of every payment, from what stands before it in its log."""
-    found: dict[str, dict[str, float]] = {}
-    for partition in log:
-        past: dict[int, list[tuple[float, str]]] = defaultdict(list)
-        frauds: set[str] = set()
-        for message in partition:
-            event_id = message["event_id"]
-            if message["kind"] == "label":
-                assert message["positive"], "only what matters is told"
-                frauds.add(event_id)
-            elif event_id not in found:
-                time, own = message["event_time"], past[message["values"][1]]
-                own.append((time, event_id))
-                end = time - case.delay * DAY_S
-                found[event_id] = risks = {}
-                for days in case.risks:
-                    inside = [who for at, who in own if end - days * DAY_S < at <= end]
-                    n_frauds = sum(who in frauds for who in inside)
-                    risks[f"TERMINAL_ID.risk_count.{days}d"] = float(len(inside))
-                    risks[f"TERMINAL_ID.risk.{days}d"] = n_frauds / len(inside) if inside else 0.0
-    return found
+def row_of(payment: dict[str, str]) -> Row:
+    time = datetime.fromisoformat(payment["TX_DATETIME"]).replace(tzinfo=UTC).timestamp()
+    amount = float(payment["TX_AMOUNT"])
+    return Row(payment["TRANSACTION_ID"], time, payment["CUSTOMER_ID"], amount)
 
 
 def read(cluster: Cluster, topic: str) -> list[list[dict[str, Any]]]:
@@ -153,8 +117,10 @@ def check(cluster: Cluster, case: Case, payments: Path, deadline_s: float) -> No
 
     learned = {e["event_id"]: e["features"] for part in read(cluster, "examples") for e in part}
     assert len(learned) == len(rows)
-    customers = of_customers(case, rows)
-    terminals = of_terminals(case, read(cluster, "by-TERMINAL_ID"))
+    of_customer, of_terminal = cluster.settings.features.specs()
+    customers, terminals = windows_of(of_customer, map(row_of, rows)), {}
+    for partition in read(cluster, "by-TERMINAL_ID"):
+        terminals |= risks_of(of_terminal, 1, partition)
     for event_id, features in learned.items():
         for name, value in {**customers[event_id], **terminals[event_id]}.items():
             assert features[name] == pytest.approx(value, abs=1e-9), (event_id, name)
