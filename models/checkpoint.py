@@ -13,11 +13,13 @@ limits a writer who means harm.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from importlib import metadata
+from types import MappingProxyType
 
 import msgspec
 
@@ -70,7 +72,8 @@ class VersionMeta(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
 
 
-def libraries() -> dict[str, str]:
+@functools.cache  # Each look reads a file of each.
+def libraries() -> Mapping[str, str]:
     """Return the versions of what decides how a state behaves: River, Python, numpy, ourselves."""
     versions = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in ("river", "numpy", "driftline"):
@@ -78,7 +81,7 @@ def libraries() -> dict[str, str]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "unknown"
-    return versions
+    return MappingProxyType(versions)
 
 
 def encode(

@@ -95,6 +95,7 @@ class Lane:
         self._arrived = asyncio.Event()
         self._closed = False
         self._busy = asyncio.Lock()
+        self._announced = False
         self._rested_at: float | None = None
         self._active_at = clock.now()
 
@@ -137,8 +138,8 @@ class Lane:
                 took_records = not self._closed and await self.step()
             if took_records:
                 # Other lanes' turn: a lane that never has to wait would starve them.
-                is_next_full = self._n_queued >= self._batch_records_max
-                await asyncio.sleep(GATHER_S if self._gathers and not is_next_full else 0)
+                is_hurried = self._announced or self._n_queued >= self._batch_records_max
+                await asyncio.sleep(GATHER_S if self._gathers and not is_hurried else 0)
             else:
                 await self._wait()
 
@@ -150,6 +151,8 @@ class Lane:
         outcome = await self.handler.tick(self.position, self._clock.now())
         if outcome is not None:
             await self._commit((), outcome)
+        # What a command has changed is in force at the next step: people wait for it.
+        self._announced = outcome is not None and bool(outcome.announcements)
         return bool(records)
 
     async def close(self, timeout: float) -> None:

@@ -281,7 +281,7 @@ class WorkerSettings(Section):
         None, description="File to write the port in use to, for http_port = 0."
     )
     model_poll: Duration = Field(
-        0.25, gt=0, description="How often a worker without the learner looks for a newer version."
+        0.1, gt=0, description="How often a worker without the learner looks for a newer version."
     )
     model_staleness_max: Duration = Field(
         120.0, gt=0, description="A score by an older snapshot is flagged stale."
