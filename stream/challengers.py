@@ -43,7 +43,7 @@ from stream.vault import Vault
 log = logging.getLogger(__name__)
 
 CHUNK_EXAMPLES = 16
-ROUNDS_MAX = 8
+ROUNDS_MAX = 64
 SLICE_S = 0.005
 """About what a batch of scores takes; a slice ends after the chunk that it is over in, and after
 some rounds, so that a lane at rest looks for its own work again."""
