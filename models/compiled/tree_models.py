@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from river import drift
 
 from models.compiled import tree_dumps
+from models.compiled.arrays import names_of, rows_of
 from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
 
@@ -14,10 +18,11 @@ _ALL, _SQRT, _LOG2, _NUMBER, _SHARE = range(5)
 
 
 class Trees(Dumped):
-    """What all have in common: parameters, dumps and memory."""
+    """What all have in common: parameters, arrays, dumps and memory."""
 
     _KIND: ClassVar[str]
     _restore: Any
+    _run_array: Any
     _memory: Any
     _counts: Any
     _statistics: Any
@@ -26,6 +31,19 @@ class Trees(Dumped):
     if TYPE_CHECKING:
         # Parameters, see `_keep`.
         def __getattr__(self, name: str) -> Any: ...
+
+    def learn_many(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        w: ArrayLike | None = None,
+        names: Sequence[str | int] | None = None,
+    ) -> None:
+        """Learn the rows of an array, exactly as one after the other; all of them, or none.
+
+        Columns are features: `names`, or 0, 1, 2 and so on. Nominal ones hold numbers here.
+        """
+        self._run(X, y, w, names, False)
 
     @property
     def memory_bytes(self) -> int:
@@ -44,6 +62,20 @@ class Trees(Dumped):
     def __setstate__(self, dump: bytes) -> None:
         self._restore(dump)
         self.__dict__.update(self._parameters_of(DumpReader(dump, self._KIND)))
+
+    def _run(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None,
+        w: ArrayLike | None,
+        names: Sequence[str | int] | None,
+        predicts: bool,
+    ) -> NDArray[np.float64]:
+        # What is predicted, row after row.
+        rows = rows_of(X)
+        # Python's own labels and numbers are read faster than those of an array.
+        truths = y.tolist() if isinstance(y, np.ndarray) else y
+        return np.frombuffer(self._run_array(rows, names_of(names, rows), truths, w, predicts))
 
     def _head(self) -> DumpWriter:
         writer = DumpWriter(self._KIND)
