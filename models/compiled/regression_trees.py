@@ -16,7 +16,6 @@ know of features. Besides:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,16 +38,6 @@ class RegressionTrees(Trees, base.Regressor):
     ) -> NDArray[np.float64]:
         """Predict for each row of an array."""
         return self._run(X, None, None, names, True)
-
-    def test_then_train_many(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        w: ArrayLike | None = None,
-        names: Sequence[str | int] | None = None,
-    ) -> NDArray[np.float64]:
-        """Predict for each row, and learn it before the next is predicted."""
-        return self._run(X, y, w, names, True)
 
 
 class HoeffdingTreeRegressor(RegressionTreeKernel, SingleTree, RegressionTrees):
@@ -87,19 +76,7 @@ class HoeffdingTreeRegressor(RegressionTreeKernel, SingleTree, RegressionTrees):
         remove_poor_attrs: bool = False,
         merit_preprune: bool = True,
     ) -> None:
-        self._keep(locals())
-        self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
-        self.leaf_model = linear_model.LinearRegression() if leaf_model is None else leaf_model
-        self.splitter = TEBSTSplitter() if splitter is None else splitter
-        self._begin()
-
-    @property
-    def _mutable_attributes(self) -> set[str]:
-        return {"grace_period", "delta", "tau"}
-
-    def _seed(self) -> int:
-        # It draws nothing, but equal models have equal dumps.
-        return 0
+        self._begin(locals(), leaf_model=linear_model.LinearRegression, splitter=TEBSTSplitter)
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         regression_dumps.write_parameters(writer, self, self.min_samples_split)

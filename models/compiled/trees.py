@@ -23,7 +23,6 @@ random numbers from the same seed. What differs, on purpose:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,31 +55,11 @@ class ClassifierTrees(Trees, base.Classifier):
         """Predict the probability of each of `classes` for each row of an array."""
         return self._run(X, None, None, names, True)
 
-    def test_then_train_many(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        w: ArrayLike | None = None,
-        names: Sequence[str | int] | None = None,
-    ) -> NDArray[np.float64]:
-        """Predict for each row, and learn it before the next is predicted.
-
-        Columns are the `classes` that are known after the last row.
-        """
-        return self._run(X, y, w, names, True)
-
     @property
     def _multiclass(self) -> bool:
         return True
 
-    def _run(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None,
-        w: ArrayLike | None,
-        names: Sequence[str | int] | None,
-        predicts: bool,
-    ) -> NDArray[np.float64]:
+    def _run(self, X: Any, y: Any, w: Any, names: Any, predicts: bool) -> NDArray[np.float64]:
         rows = rows_of(X)
         said = super()._run(rows, y, w, names, predicts)
         return said.reshape(len(rows), len(self.classes)) if predicts else said
@@ -123,18 +102,7 @@ class HoeffdingTreeClassifier(TreeKernel, SingleTree, ClassifierTrees):  # type:
         remove_poor_attrs: bool = False,
         merit_preprune: bool = True,
     ) -> None:
-        self._keep(locals())
-        self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
-        self.splitter = GaussianSplitter() if splitter is None else splitter
-        self._begin()
-
-    @property
-    def _mutable_attributes(self) -> set[str]:
-        return {"grace_period", "delta", "tau"}
-
-    def _seed(self) -> int:
-        # It draws nothing, but equal models have equal dumps.
-        return 0
+        self._begin(locals(), splitter=GaussianSplitter)
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         tree_dumps.write_parameters(writer, self)
