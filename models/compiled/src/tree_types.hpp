@@ -53,33 +53,35 @@ template <class Trees> struct ManyTrees {
 // of features is part of it, since it is that of sums.
 class LastRow {
    public:
-    void forget() { size_ = kNone; }
+    void forget() { is_known_ = false; }
     // Whether it is this one; it is, from now on.
     bool is(const Row &row, size_t n_features) {
-        const bool is_same = size_ == row.size && values_.size() == n_features &&
-                             is_equal(values_, row.values, n_features) &&
-                             is_equal(numbers_, row.numbers, n_features) &&
-                             std::equal(order_.begin(), order_.end(), row.features);
-        if (is_same) return true;
-        size_ = row.size;
+        const auto size = static_cast<size_t>(row.size);
+        const size_t n_numbers = row.numbers == row.values ? 0 : n_features;
+        if (is_known_ && is_equal(values_, row.values, n_features) &&
+            is_equal(order_, row.features, size) && is_equal(numbers_, row.numbers, n_numbers)) {
+            return true;
+        }
+        is_known_ = true;
         values_.assign(row.values, row.values + n_features);
-        numbers_.assign(row.numbers, row.numbers + n_features);
-        order_.assign(row.features, row.features + row.size);
+        order_.assign(row.features, row.features + size);
+        numbers_.assign(row.numbers, row.numbers + n_numbers);
         return false;
     }
 
    private:
-    static constexpr int32_t kNone = -1;
-
     // Bit by bit: what is missing is NaN.
-    static bool is_equal(const std::vector<double> &held, const double *other, size_t n) {
-        return std::memcmp(held.data(), other, n * sizeof(double)) == 0;
+    template <class Item>
+    static bool is_equal(const std::vector<Item> &held, const Item *other, size_t n) {
+        return held.size() == n &&
+               (n == 0 || std::memcmp(held.data(), other, n * sizeof(Item)) == 0);
     }
 
-    int32_t size_ = kNone;
+    bool is_known_ = false;
     std::vector<double> values_;
-    std::vector<double> numbers_;
     std::vector<int32_t> order_;
+    // Where they are not the values themselves.
+    std::vector<double> numbers_;
 };
 
 // What a Python type holds, but for what is learned and said. A kind adds the name of its dumps, its

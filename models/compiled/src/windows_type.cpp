@@ -322,7 +322,12 @@ bool read_parts(PyObject *sequence, std::vector<Part> &out, Reader &&reader) {
     const Ref parts(PySequence_Tuple(sequence));
     for (Py_ssize_t i = 0; parts && i < PyTuple_GET_SIZE(parts.get()); i++) {
         Part part;
-        if (!reader(PyTuple_GET_ITEM(parts.get(), i), part)) return false;
+        PyObject *given = PyTuple_GET_ITEM(parts.get(), i);
+        if (!PyTuple_Check(given)) {
+            PyErr_Format(PyExc_TypeError, "%R is no tuple: windows and risks are", given);
+            return false;
+        }
+        if (!reader(given, part)) return false;
         out.push_back(std::move(part));
     }
     return static_cast<bool>(parts);
