@@ -1,11 +1,12 @@
-"""A million calls of garbage on the compiled estimators: none crashes, a refusal changes nothing.
+"""A million calls of garbage on native code: none crashes, a refusal changes nothing.
 
     python -m benchmarks.fuzz [--calls 1000000] [--seed 1] [--models forest] [--sanitize]
 
 Each call is drawn from the seed: a good event or one with NaN, infinity, 1e308, a wrong type, a
 name or label of another kind, one of 10,000 categories, a rising timestamp; alone, in a batch or
 in an array; now and then a dump is damaged and loaded. Whatever is refused must have left the dump
-as it was; what is accepted must go on to predict finite numbers.
+as it was; what is accepted must go on to predict finite numbers. The windows over an entity's past
+get damaged histories besides, and what is said of how features moved is computed again.
 
 `--sanitize` builds the extension with AddressSanitizer and UBSan into a folder of its own, and runs
 the same there.
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import random
 import struct
 import subprocess
 import sys
@@ -24,22 +24,25 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from river import linear_model, preprocessing, tree
 
+from benchmarks.fuzz_features import OTHERS
+from benchmarks.garbage import GARBAGE, WRONG_NAMES, Calls
+
 ROOT = Path(__file__).resolve().parents[1]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -g"
-GARBAGE: list[Any] = [
-    math.nan, math.inf, -math.inf, 1e308, -1e308, 1e15 + 1, 10**400, None, 1j, [1.0], b"1", {}, "",
-    "text", "\udc80", object(), np.float64("nan"),
-]  # fmt: skip
 WRONG_LABELS: list[Any] = [None, math.nan, 2**60, 1j, [], b"yes", "yes", object(), 10**400]
-TEXTLESS = {"logistic", "naive-bayes", "adwin-bagging", "half-space", "regression-forest"}
-REFUSALS = (TypeError, ValueError)
+TEXTLESS = {
+    "logistic", "naive-bayes", "adwin-bagging", "half-space", "regressor-of-models",
+    "regression-forest",
+}  # fmt: skip
+WEIGHTED = {"tree", "adaptive", "regressor", "regressor-of-models"}
+WRONG_WEIGHTS: list[Any] = [0.0, -1.0, math.nan, math.inf, 1e300, None, "1"]
 # A dump of a forest is large: it is compared now and then, counts every time.
 COMPARE_EVERY = 100
 FORGET_EVERY = 20_000
@@ -73,6 +76,9 @@ def factories() -> dict[str, Callable[[int], Any]]:
         "regressor": lambda seed: HoeffdingTreeRegressor(
             **eager, leaf_prediction="mean", nominal_attributes=["k"]
         ),
+        "regressor-of-models": lambda seed: HoeffdingTreeRegressor(
+            **eager, nominal_attributes=["k"]
+        ),
         "regression-forest": lambda seed: ARFRegressor(
             n_models=3, seed=seed, max_size=0.3, max_depth=20, nominal_attributes=["k"]
         ),
@@ -82,35 +88,32 @@ def factories() -> dict[str, Callable[[int], Any]]:
     }
 
 
-class Fuzz:
-    """Calls on one model, one after the other."""
+class Estimator(Calls):
+    """Calls on one model."""
+
+    KINDS: ClassVar[Mapping[str, float]] = {
+        "learn": 60.0, "predict": 25.0, "batch": 10.0, "array": 4.8, "ask": 5.0, "dump": 0.2,
+    }  # fmt: skip
 
     def __init__(self, name: str, seed: int) -> None:
+        super().__init__(name, seed)
         self._make = factories()[name]
-        self._rng = random.Random(f"{name} {seed}")
         self._is_anomaly = name == "half-space"
         self._is_regression = name.startswith("regress")
+        self._is_logistic = name == "logistic"
         self._takes_text = name not in TEXTLESS
+        self._takes_weights = name in WEIGHTED
         self._time = 1.6e9
         self._model = self._make(seed)
-        self.counts: Counter[str] = Counter()
 
     def call(self, i: int) -> None:
-        """One call; an assertion fails if it did what it must not."""
+        """One call, on a fresh model now and then."""
         if i % FORGET_EVERY == FORGET_EVERY - 1:
             self._model = self._make(i)
-        compares = i % COMPARE_EVERY == 0
-        before = self._model.dump() if compares else None
-        kinds, weights = ("learn", "predict", "batch", "array", "dump"), (60, 25, 10, 4.8, 0.2)
-        kind = self._rng.choices(kinds, weights)[0]
-        try:
-            getattr(self, f"_{kind}")()
-        except REFUSALS:
-            self.counts[f"{kind} refused"] += 1
-            if before is not None:
-                assert self._model.dump() == before, (i, kind)
-        else:
-            self.counts[kind] += 1
+        super().call(i)
+
+    def _state(self, i: int) -> bytes | None:
+        return self._model.dump() if i % COMPARE_EVERY == 0 else None
 
     def _features(self) -> Any:
         rng, roll = self._rng, self._rng.random()
@@ -122,7 +125,7 @@ class Fuzz:
         if roll < 0.1:
             x[rng.choice(["a", "b", "t", "new", 3])] = rng.choice(GARBAGE)
         elif roll < 0.12:
-            x[rng.choice([b"a", 1.5, None, (1,)])] = 1.0
+            x[rng.choice(WRONG_NAMES)] = 1.0
         elif roll < 0.2:
             del x[rng.choice(list(x))]
         elif roll < 0.21:
@@ -143,8 +146,14 @@ class Fuzz:
         x = self._features()
         if self._is_anomaly:
             self._model.learn_one(x)
+        elif self._takes_weights and self._rng.random() < 0.1:
+            self._model.learn_one(x, self._label(), w=self._weight())
         else:
             self._model.learn_one(x, self._label())
+
+    def _weight(self) -> Any:
+        rng = self._rng
+        return rng.choice(WRONG_WEIGHTS) if rng.random() < 0.3 else rng.choice([1, 0.5, 2.0])
 
     def _predict(self) -> None:
         x = self._features()
@@ -159,11 +168,33 @@ class Fuzz:
         self._model.predict_one(x)
 
     def _batch(self) -> None:
-        xs = [self._features() for _ in range(self._rng.randrange(6))]
+        xs = self._events()
         if self._is_anomaly:
             self._model.learn_dicts(xs)
+            return
+        ys = [self._label() for _ in xs]
+        way = self._way("learn_dicts", "test_then_train_dicts")
+        if self._takes_weights and self._rng.random() < 0.3:
+            getattr(self._model, way)(xs, ys, [self._weight() for _ in xs])
         else:
-            self._model.learn_dicts(xs, [self._label() for _ in xs])
+            getattr(self._model, way)(xs, ys)
+
+    def _way(self, *names: str) -> str:
+        return self._rng.choice([name for name in names if hasattr(self._model, name)])
+
+    def _events(self) -> list[Any]:
+        return [self._features() for _ in range(self._rng.randrange(6))]
+
+    def _ask(self) -> None:
+        xs, model = self._events(), self._model
+        if self._is_logistic:
+            _check_attributions(xs, model.attributions(xs), model.probabilities(xs))
+        elif self._is_anomaly:
+            assert all(score <= 1.0 for score in model.score_dicts(xs))
+        elif self._is_regression:
+            assert all(map(math.isfinite, model.predict_dicts(xs)))
+        else:
+            assert all(0.0 <= p <= 1.0 + 1e-9 for p in model.probabilities(xs))
 
     def _array(self) -> None:
         rng = self._rng
@@ -172,12 +203,19 @@ class Fuzz:
             listed[-1][0] = rng.choice([math.nan, math.inf, 1e308])
         names = rng.choice([("a", "b"), ("b", "a"), ("a", "a"), ("a",), None, (b"a", "b")])
         rows = np.array(listed).reshape(-1, 2)
+        model, learns = self._model, rng.random() < 0.5
+        labels = [row[1] if self._is_regression else row[1] > 0.5 for row in listed]
         if self._is_anomaly:
-            self._model.test_then_train_many(rows, names=names)
-        elif hasattr(self._model, "learn_many"):
-            self._model.learn_many(rows, [row[1] > 0.5 for row in listed], names=names)
+            model.test_then_train_many(rows, names=names)
+        elif not hasattr(model, "learn_many"):
+            model.predict_proba_many(rows, names=names)
+        elif learns:
+            getattr(model, self._way("learn_many", "test_then_train_many"))(
+                rows, labels, names=names
+            )
         else:
-            self._model.predict_proba_many(rows, names=names)
+            many = model.predict_many if self._is_regression else model.predict_proba_many
+            assert np.isfinite(many(rows, names=names)).all()
 
     def _dump(self) -> None:
         dump = self._model.dump()
@@ -194,20 +232,37 @@ class Fuzz:
         other = type(self._model).__new__(type(self._model))
         try:
             other._restore(dump)
-        except REFUSALS:
+        except self.REFUSALS:
             self.counts["damaged dump refused"] += 1
         else:
             assert may_load, "a damaged dump was loaded"
             self.counts["changed dump loaded"] += 1
             try:
                 other.dump()
-            except REFUSALS:
+            except self.REFUSALS:
                 self.counts["changed dump of no use"] += 1
 
 
+def _check_attributions(xs: list[Any], found: Any, probabilities: list[float]) -> None:
+    intercept, rows = found
+    for x, row, p in zip(xs, rows, probabilities, strict=True):
+        names, values, means, contributions, margin = row
+        assert (names, values) == (list(x), list(x.values()))
+        assert len(means) == len(contributions) == len(x)
+        total = sum(contributions)
+        assert math.isclose(total + intercept, margin, rel_tol=1e-9, abs_tol=1e-6)
+        if abs(margin) < 30.0:
+            assert math.isclose(p, 1.0 / (1.0 + math.exp(-margin)), rel_tol=1e-9)
+
+
+def targets() -> list[str]:
+    """Name all that is called."""
+    return [*factories(), *OTHERS]
+
+
 def fuzz(name: str, n_calls: int, seed: int) -> Counter[str]:
-    """Call one estimator so often; say how often it did what."""
-    run = Fuzz(name, seed)
+    """Call one of them so often; say how often it did what."""
+    run = OTHERS.get(name, Estimator)(name, seed)
     for i in range(n_calls):
         run.call(i)
     return run.counts
@@ -252,14 +307,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", type=int, default=1_000_000, help="of all models together")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--models", nargs="+", help="default: all")
+    parser.add_argument("--models", nargs="+", help="or windows, movement; default: all")
     parser.add_argument("--sanitize", action="store_true", help="with AddressSanitizer and UBSan")
     options = parser.parse_args()
     if options.sanitize:
         return run_sanitized([argument for argument in sys.argv[1:] if argument != "--sanitize"])
     if library := os.environ.get("DRIFTLINE_NATIVE"):
         use_built(library)
-    names = options.models or list(factories())
+    names = options.models or targets()
     for name in names:
         start = time.perf_counter()
         counts = fuzz(name, options.calls // len(names), options.seed)

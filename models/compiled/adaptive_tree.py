@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from river import base, drift
@@ -57,11 +56,7 @@ class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree, Classifier
         merit_preprune: bool = True,
         seed: int | None = None,
     ) -> None:
-        self._keep(locals())
-        self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
-        self.splitter = GaussianSplitter() if splitter is None else splitter
-        self.drift_detector = drift.ADWIN() if drift_detector is None else drift_detector
-        self._begin()
+        self._begin(locals(), splitter=GaussianSplitter, drift_detector=drift.ADWIN)
 
     @property
     def n_alternate_trees(self) -> int:
@@ -90,7 +85,7 @@ class HoeffdingAdaptiveTreeClassifier(AdaptiveTreeKernel, SingleTree, Classifier
 
     @property
     def _mutable_attributes(self) -> set[str]:
-        return {"grace_period", "delta", "tau", "drift_window_threshold", "switch_significance"}
+        return super()._mutable_attributes | {"drift_window_threshold", "switch_significance"}
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         if isinstance(self.drift_detector, drift.NoDrift):

@@ -117,8 +117,7 @@ class ADWINBaggingClassifier(AdwinBaggingKernel, _Bagging):  # type: ignore[misc
     _WATCHES_HITS = True
 
     def __init__(self, model: base.Estimator, n_models: int = 10, seed: int | None = None) -> None:
-        self._keep(locals())
-        self._begin()
+        self._begin(locals())
 
     def _rules(self) -> tuple[int, float, drift.ADWIN]:
         return _POISSON, 1.0, drift.ADWIN()
@@ -160,8 +159,7 @@ class LeveragingBaggingClassifier(LeveragingBaggingKernel, _Bagging):  # type: i
         bagging_method: str = "bag",
         seed: int | None = None,
     ) -> None:
-        self._keep(locals())
-        self._begin()
+        self._begin(locals())
 
     @property
     def n_detected_changes(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from river import base, drift, metrics
+from river import base, metrics
 from river.tree.splitter import GaussianSplitter, Splitter
 
 from models.compiled import tree_dumps
@@ -61,15 +61,7 @@ class ARFClassifier(ForestKernel, Forest, ClassifierTrees):  # type: ignore[misc
         merit_preprune: bool = True,
         seed: int | None = None,
     ) -> None:
-        self._keep(locals())
-        self.metric = metrics.Accuracy() if metric is None else metric
-        self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)
-        self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)
-        self._begin()
-
-    @property
-    def _mutable_attributes(self) -> set[str]:
-        return {"max_features", "lambda_value", "grace_period", "delta", "tau"}
+        self._begin(locals(), metric=metrics.Accuracy)
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         if type(self.metric) is not metrics.Accuracy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from river import linear_model, optim
@@ -16,7 +15,6 @@ LEAF_PREDICTIONS = ("mean", "model", "adaptive")
 # The greatest power of ten that is a float.
 _DIGITS_MAX = 22
 _EXACT = -1
-_NOTES = "BqBq"
 _RULES = "diddBd5didBdBBB"
 
 
@@ -28,20 +26,14 @@ def write_parameters(writer: DumpWriter, model: Any, min_samples: int) -> None:
     ValueError
         When one is not compiled: another splitter, leaf or leaf model.
     """
-    seed, depth = getattr(model, "seed", None), model.max_depth
-    writer.pack(
-        _NOTES, seed is not None, seed or 0, depth is not None, model.memory_estimate_period
-    )
-    if model.leaf_prediction not in LEAF_PREDICTIONS:
-        listed = ", ".join(LEAF_PREDICTIONS)
-        raise ValueError(f"leaf_prediction must be one of {listed}, not {model.leaf_prediction!r}")
+    tree_dumps.write_notes(writer, model)
     writer.pack(
         _RULES,
         model.grace_period,
-        sys.getrecursionlimit() - 20 if depth is None else depth,
+        tree_dumps.deepest() if model.max_depth is None else model.max_depth,
         model.delta,
         model.tau,
-        LEAF_PREDICTIONS.index(model.leaf_prediction),
+        tree_dumps.choice("leaf_prediction", model.leaf_prediction, LEAF_PREDICTIONS),
         model.model_selector_decay,
         *_linear_rules(model.leaf_model),
         _digits(model.splitter),
@@ -56,14 +48,13 @@ def write_parameters(writer: DumpWriter, model: Any, min_samples: int) -> None:
 
 def read_parameters(reader: DumpReader) -> dict[str, Any]:
     """Read what `write_parameters` wrote."""
-    has_seed, seed, has_depth, period = reader.unpack(_NOTES)
+    notes, has_depth = tree_dumps.read_notes(reader)
     grace, depth, delta, tau, leaf, decay, *rest = reader.unpack(_RULES)
     rate, l2, intercept_init, intercept_lr, clip_gradient, digits, min_samples, *rest = rest
     binary, max_bytes, stop, remove, preprune = rest
     return {
-        "seed": int(seed) if has_seed else None,
+        **notes,
         "max_depth": int(depth) if has_depth else None,
-        "memory_estimate_period": int(period),
         "grace_period": tree_dumps.plain(grace),
         "delta": delta,
         "tau": tau,

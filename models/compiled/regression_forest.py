@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from river import base, drift, metrics
+from river import base, metrics
 from river.tree.splitter import Splitter, TEBSTSplitter
 
 from models.compiled import regression_dumps, tree_dumps
@@ -66,23 +66,11 @@ class ARFRegressor(RegressionForestKernel, Forest, RegressionTrees):
         merit_preprune: bool = True,
         seed: int | None = None,
     ) -> None:
-        self._keep(locals())
-        self.metric = metrics.MSE() if metric is None else metric
-        self.drift_detector = drift_detector or drift.ADWIN(delta=0.001)
-        self.warning_detector = warning_detector or drift.ADWIN(delta=0.01)
-        self._begin()
+        self._begin(locals(), metric=metrics.MSE)
 
     @property
     def _mutable_attributes(self) -> set[str]:
-        return {
-            "max_features",
-            "aggregation_method",
-            "lambda_value",
-            "grace_period",
-            "delta",
-            "tau",
-            "model_selector_decay",
-        }
+        return super()._mutable_attributes | {"aggregation_method", "model_selector_decay"}
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         if type(self.metric) is not metrics.MSE:

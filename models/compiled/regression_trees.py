@@ -16,7 +16,6 @@ know of features. Besides:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +26,6 @@ from river.tree.splitter import Splitter, TEBSTSplitter
 
 from models.compiled import regression_dumps, tree_dumps
 from models.compiled._native import RegressionTreeKernel
-from models.compiled.arrays import names_of, rows_of
 from models.compiled.dumps import DumpReader, DumpWriter
 from models.compiled.tree_models import SingleTree, Trees
 
@@ -35,43 +33,11 @@ from models.compiled.tree_models import SingleTree, Trees
 class RegressionTrees(Trees, base.Regressor):
     """What all that predict numbers have in common."""
 
-    _run_array: Any
-
-    def learn_many(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        w: ArrayLike | None = None,
-        names: Sequence[str | int] | None = None,
-    ) -> None:
-        """Learn the rows of an array, exactly as one after the other; all of them, or none.
-
-        Columns are features: `names`, or 0, 1, 2 and so on. Nominal ones hold numbers here.
-        """
-        rows = rows_of(X)
-        self._run_array(rows, names_of(names, rows), _listed(y), w, None)
-
     def predict_many(
         self, X: ArrayLike, names: Sequence[str | int] | None = None
     ) -> NDArray[np.float64]:
         """Predict for each row of an array."""
-        rows = rows_of(X)
-        out = np.empty(len(rows))
-        self._run_array(rows, names_of(names, rows), None, None, out)
-        return out
-
-    def test_then_train_many(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        w: ArrayLike | None = None,
-        names: Sequence[str | int] | None = None,
-    ) -> NDArray[np.float64]:
-        """Predict for each row, and learn it before the next is predicted."""
-        rows = rows_of(X)
-        out = np.empty(len(rows))
-        self._run_array(rows, names_of(names, rows), _listed(y), w, out)
-        return out
+        return self._run(X, None, None, names, True)
 
 
 class HoeffdingTreeRegressor(RegressionTreeKernel, SingleTree, RegressionTrees):
@@ -110,19 +76,7 @@ class HoeffdingTreeRegressor(RegressionTreeKernel, SingleTree, RegressionTrees):
         remove_poor_attrs: bool = False,
         merit_preprune: bool = True,
     ) -> None:
-        self._keep(locals())
-        self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
-        self.leaf_model = linear_model.LinearRegression() if leaf_model is None else leaf_model
-        self.splitter = TEBSTSplitter() if splitter is None else splitter
-        self._begin()
-
-    @property
-    def _mutable_attributes(self) -> set[str]:
-        return {"grace_period", "delta", "tau"}
-
-    def _seed(self) -> int:
-        # It draws nothing, but equal models have equal dumps.
-        return 0
+        self._begin(locals(), leaf_model=linear_model.LinearRegression, splitter=TEBSTSplitter)
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         regression_dumps.write_parameters(writer, self, self.min_samples_split)
@@ -136,8 +90,3 @@ class HoeffdingTreeRegressor(RegressionTreeKernel, SingleTree, RegressionTrees):
         found = regression_dumps.read_parameters(reader)
         del found["seed"]
         return {**found, "nominal_attributes": tree_dumps.read_names(reader)}
-
-
-def _listed(values: ArrayLike) -> Any:
-    # Python's own numbers are read faster than those of an array.
-    return values.tolist() if isinstance(values, np.ndarray) else values

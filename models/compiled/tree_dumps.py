@@ -29,18 +29,15 @@ def write_parameters(writer: DumpWriter, model: Any) -> None:
     ValueError
         When one is not compiled: another splitter, criterion or leaf.
     """
-    seed, depth = getattr(model, "seed", None), model.max_depth
-    writer.pack(
-        _NOTES, seed is not None, seed or 0, depth is not None, model.memory_estimate_period
-    )
+    write_notes(writer, model)
     writer.pack(
         _RULES,
         model.grace_period,
-        sys.getrecursionlimit() - 20 if depth is None else depth,
-        _choice("split_criterion", model.split_criterion, CRITERIA),
+        deepest() if model.max_depth is None else model.max_depth,
+        choice("split_criterion", model.split_criterion, CRITERIA),
         model.delta,
         model.tau,
-        _choice("leaf_prediction", model.leaf_prediction, LEAF_PREDICTIONS),
+        choice("leaf_prediction", model.leaf_prediction, LEAF_PREDICTIONS),
         model.nb_threshold,
         _n_splits(model.splitter),
         model.binary_split,
@@ -55,13 +52,12 @@ def write_parameters(writer: DumpWriter, model: Any) -> None:
 
 def read_parameters(reader: DumpReader) -> dict[str, Any]:
     """Read what `write_parameters` wrote."""
-    has_seed, seed, has_depth, period = reader.unpack(_NOTES)
+    notes, has_depth = read_notes(reader)
     (grace, depth, criterion, delta, tau, leaf, threshold, n_splits, *rest) = reader.unpack(_RULES)
     binary, fraction, share, max_bytes, stop, remove, preprune = rest
     return {
-        "seed": int(seed) if has_seed else None,
+        **notes,
         "max_depth": int(depth) if has_depth else None,
-        "memory_estimate_period": int(period),
         "grace_period": plain(grace),
         "split_criterion": CRITERIA[int(criterion)],
         "delta": delta,
@@ -77,6 +73,25 @@ def read_parameters(reader: DumpReader) -> dict[str, Any]:
         "remove_poor_attrs": bool(remove),
         "merit_preprune": bool(preprune),
     }
+
+
+def write_notes(writer: DumpWriter, model: Any) -> None:
+    """Write the parameters that only Python knows a use for."""
+    seed = getattr(model, "seed", None)
+    writer.pack(
+        _NOTES,
+        seed is not None,
+        seed or 0,
+        model.max_depth is not None,
+        model.memory_estimate_period,
+    )
+
+
+def read_notes(reader: DumpReader) -> tuple[dict[str, Any], bool]:
+    """Read what `write_notes` wrote, and whether there is a limit of depth."""
+    has_seed, seed, has_depth, period = reader.unpack(_NOTES)
+    notes = {"seed": int(seed) if has_seed else None, "memory_estimate_period": int(period)}
+    return notes, bool(has_depth)
 
 
 def write_detector(writer: DumpWriter, detector: base.DriftDetector | None) -> None:
@@ -168,7 +183,19 @@ def write_empty_tree(writer: DumpWriter) -> None:
     writer.pack("dIqqBBdB", 0.0, 0, 0, 0, True, False, 0.0, False)
 
 
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> int:
+def deepest() -> int:
+    """Give the limit of depth that River's trees take where none is given."""
+    return sys.getrecursionlimit() - 20
+
+
+def choice(name: str, value: Any, choices: tuple[str, ...]) -> int:
+    """Give the number of a parameter's choice.
+
+    Raises
+    ------
+    ValueError
+        When it is none of them.
+    """
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
     return choices.index(value)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from river import drift
 
 from models.compiled import tree_dumps
+from models.compiled.arrays import names_of, rows_of
 from models.compiled.dumped import Dumped
 from models.compiled.dumps import DumpReader, DumpWriter
 
@@ -14,18 +18,45 @@ _ALL, _SQRT, _LOG2, _NUMBER, _SHARE = range(5)
 
 
 class Trees(Dumped):
-    """What all have in common: parameters, dumps and memory."""
+    """What all have in common: parameters, arrays, dumps and memory."""
 
     _KIND: ClassVar[str]
     _restore: Any
+    _run_array: Any
     _memory: Any
     _counts: Any
     _statistics: Any
     dump: Any
 
     if TYPE_CHECKING:
-        # Parameters, see `_keep`.
+        # Parameters, see `_begin`.
         def __getattr__(self, name: str) -> Any: ...
+
+    def learn_many(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        w: ArrayLike | None = None,
+        names: Sequence[str | int] | None = None,
+    ) -> None:
+        """Learn the rows of an array, exactly as one after the other; all of them, or none.
+
+        Columns are features: `names`, or 0, 1, 2 and so on. Nominal ones hold numbers here.
+        """
+        self._run(X, y, w, names, False)
+
+    def test_then_train_many(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        w: ArrayLike | None = None,
+        names: Sequence[str | int] | None = None,
+    ) -> NDArray[np.float64]:
+        """Predict for each row, and learn it before the next is predicted.
+
+        Where classes are learned, columns are the `classes` that are known after the last row.
+        """
+        return self._run(X, y, w, names, True)
 
     @property
     def memory_bytes(self) -> int:
@@ -45,18 +76,25 @@ class Trees(Dumped):
         self._restore(dump)
         self.__dict__.update(self._parameters_of(DumpReader(dump, self._KIND)))
 
+    def _run(self, X: Any, y: Any, w: Any, names: Any, predicts: bool) -> NDArray[np.float64]:
+        # What is predicted, row after row.
+        rows = rows_of(X)
+        # Python's own labels and numbers are read faster than those of an array.
+        truths = y.tolist() if isinstance(y, np.ndarray) else y
+        return np.frombuffer(self._run_array(rows, names_of(names, rows), truths, w, predicts))
+
     def _head(self) -> DumpWriter:
         writer = DumpWriter(self._KIND)
         self._write_parameters(writer)
         return writer
 
-    def _keep(self, given: dict[str, Any]) -> None:
-        # The arguments of a constructor under their names, where River's `clone` looks for them.
+    def _begin(self, given: dict[str, Any], **defaults: Callable[[], Any]) -> None:
+        # The arguments of a constructor are kept under their names, where River's `clone` looks for
+        # them; as in River, those that are None may be what a default makes.
         for name, value in given.items():
             if name != "self":
-                setattr(self, name, value)
-
-    def _begin(self) -> None:
+                is_default = value is None and name in defaults
+                setattr(self, name, defaults[name]() if is_default else value)
         writer = self._head()
         tree_dumps.write_generator(writer, self._seed())
         self._write_schema(writer)
@@ -84,6 +122,17 @@ class Trees(Dumped):
 
 class SingleTree(Trees):
     """What is told of one tree."""
+
+    def _begin(self, given: dict[str, Any], **defaults: Callable[[], Any]) -> None:
+        super()._begin(given, max_depth=tree_dumps.deepest, **defaults)
+
+    @property
+    def _mutable_attributes(self) -> set[str]:
+        return {"grace_period", "delta", "tau"}
+
+    def _seed(self) -> int | None:
+        # Most draw nothing, but equal models have equal dumps.
+        return getattr(self, "seed", 0)
 
     @property
     def n_nodes(self) -> int | None:
@@ -134,6 +183,18 @@ class SingleTree(Trees):
 
 class Forest(Trees):
     """What is told of trees that are replaced when they drift, and their parameters."""
+
+    def _begin(self, given: dict[str, Any], **defaults: Callable[[], Any]) -> None:
+        super()._begin(
+            given,
+            drift_detector=lambda: drift.ADWIN(delta=0.001),
+            warning_detector=lambda: drift.ADWIN(delta=0.01),
+            **defaults,
+        )
+
+    @property
+    def _mutable_attributes(self) -> set[str]:
+        return {"max_features", "lambda_value", "grace_period", "delta", "tau"}
 
     def n_warnings_detected(self, tree_id: int | None = None) -> int:
         """Count warnings, of all trees or of one."""

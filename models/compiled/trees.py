@@ -23,7 +23,6 @@ random numbers from the same seed. What differs, on purpose:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ from river.tree.splitter import GaussianSplitter, Splitter
 
 from models.compiled import tree_dumps
 from models.compiled._native import TreeKernel
-from models.compiled.arrays import names_of, rows_of
+from models.compiled.arrays import rows_of
 from models.compiled.dumps import DumpReader, DumpWriter
 from models.compiled.tree_models import SingleTree, Trees
 
@@ -42,7 +41,6 @@ from models.compiled.tree_models import SingleTree, Trees
 class ClassifierTrees(Trees, base.Classifier):
     """What all that predict classes have in common."""
 
-    _run_array: Any
     _classes: Any
 
     @property
@@ -51,49 +49,20 @@ class ClassifierTrees(Trees, base.Classifier):
         found: tuple[Any, ...] = self._classes()
         return found
 
-    def learn_many(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        w: ArrayLike | None = None,
-        names: Sequence[str | int] | None = None,
-    ) -> None:
-        """Learn the rows of an array, exactly as one after the other; all of them, or none.
-
-        Columns are features: `names`, or 0, 1, 2 and so on. Nominal ones hold numbers here.
-        """
-        self._run(X, y, w, names, False)
-
     def predict_proba_many(
         self, X: ArrayLike, names: Sequence[str | int] | None = None
     ) -> NDArray[np.float64]:
         """Predict the probability of each of `classes` for each row of an array."""
-        out: NDArray[np.float64] = self._run(X, None, None, names, True)
-        return out
-
-    def test_then_train_many(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        w: ArrayLike | None = None,
-        names: Sequence[str | int] | None = None,
-    ) -> NDArray[np.float64]:
-        """Predict for each row, and learn it before the next is predicted.
-
-        Columns are the `classes` that are known after the last row.
-        """
-        out: NDArray[np.float64] = self._run(X, y, w, names, True)
-        return out
+        return self._run(X, None, None, names, True)
 
     @property
     def _multiclass(self) -> bool:
         return True
 
-    def _run(self, X: Any, y: Any, w: Any, names: Any, predicts: bool) -> Any:
+    def _run(self, X: Any, y: Any, w: Any, names: Any, predicts: bool) -> NDArray[np.float64]:
         rows = rows_of(X)
-        labels = None if y is None else y.tolist() if isinstance(y, np.ndarray) else y
-        out = self._run_array(rows, names_of(names, rows), labels, w, predicts)
-        return np.frombuffer(out).reshape(len(rows), -1) if predicts and len(rows) else None
+        said = super()._run(rows, y, w, names, predicts)
+        return said.reshape(len(rows), len(self.classes)) if predicts else said
 
 
 class HoeffdingTreeClassifier(TreeKernel, SingleTree, ClassifierTrees):  # type: ignore[misc]
@@ -133,18 +102,7 @@ class HoeffdingTreeClassifier(TreeKernel, SingleTree, ClassifierTrees):  # type:
         remove_poor_attrs: bool = False,
         merit_preprune: bool = True,
     ) -> None:
-        self._keep(locals())
-        self.max_depth = sys.getrecursionlimit() - 20 if max_depth is None else max_depth
-        self.splitter = GaussianSplitter() if splitter is None else splitter
-        self._begin()
-
-    @property
-    def _mutable_attributes(self) -> set[str]:
-        return {"grace_period", "delta", "tau"}
-
-    def _seed(self) -> int:
-        # It draws nothing, but equal models have equal dumps.
-        return 0
+        self._begin(locals(), splitter=GaussianSplitter)
 
     def _write_parameters(self, writer: DumpWriter) -> None:
         tree_dumps.write_parameters(writer, self)

@@ -80,7 +80,8 @@ class Bagging {
     void predict(const Row &row, std::vector<double> &proba, std::vector<int32_t> &order);
     void learn(const Row &row, int32_t cls);
 
-    int64_t n_changes() const { return n_changes_; }
+    // How often the worst member was replaced.
+    std::vector<int64_t> statistics() const { return {n_changes_}; }
     // Null for what is no tree.
     const Tree *tree(size_t i) const;
     size_t size() const { return members_.size(); }

@@ -20,6 +20,13 @@ inline bool read_plain_number(PyObject *value, double &out) {
     return std::fabs(out) <= kNumberMax;
 }
 
+// Whether reading them runs no Python code: those of Python's own types, as nearly all are.
+inline bool is_quiet(PyObject *key, PyObject *value) {
+    return (PyUnicode_CheckExact(key) || PyLong_CheckExact(key)) &&
+           (PyFloat_Check(value) || PyLong_CheckExact(value) || PyBool_Check(value) ||
+            PyUnicode_Check(value));
+}
+
 }  // namespace
 
 int Names::find(PyObject *key) const {
@@ -35,8 +42,12 @@ int Names::add(PyObject *key) {
     const int known = find(key);
     if (known != kUnknown) return known;
     Ref slot(PyLong_FromLong(size()));
-    if (!slot || PyDict_SetItem(slots_.get(), key, slot.get()) < 0) return kFailed;
-    names_.push_back(Ref::borrow(key));
+    // A plain str, which compares without running Python code.
+    Ref plain(PyUnicode_Check(key) ? PyUnicode_FromObject(key) : Ref::borrow(key).release());
+    if (!slot || !plain || PyDict_SetItem(slots_.get(), plain.get(), slot.get()) < 0) {
+        return kFailed;
+    }
+    names_.push_back(std::move(plain));
     return size() - 1;
 }
 
@@ -76,42 +87,64 @@ int Rows::append(const Names &names, PyObject *features) {
     PyObject *key, *value;
     Py_ssize_t position = 0;
     size_t column = 0;
-    bool dense = true;
-    while (PyDict_Next(features, &position, &key, &value)) {
-        // Converting a value and comparing a key may run Python code, and that may change the dict.
-        Ref held_key;
+    bool dense = true, is_loud = false;
+    const auto is_in_place = [&] { return slots_.back() == static_cast<int>(column); };
+    for (; PyDict_Next(features, &position, &key, &value); column++) {
         double number;
-        if (takes_text_ && PyUnicode_Check(value)) {
-            number = 0.0;
-            texts_.push_back(value);
-            held_texts_.push_back(Ref::borrow(value));
+        if (column < columns_.size() && columns_[column].first.get() == key &&
+            read_plain_number(value, number)) {
+            // As nearly always.
+            push(columns_[column].second, number);
+        } else if (is_quiet(key, value)) {
+            if (!append_value(names, key, value, column)) return -1;
         } else {
-            const bool is_nan = takes_nan_ && PyFloat_Check(value) &&
-                                std::isnan(number = PyFloat_AS_DOUBLE(value));
-            if (!is_nan && !read_plain_number(value, number)) {
-                held_key = Ref::borrow(key);
-                const Ref held_value = Ref::borrow(value);
-                if (read_number(key, value, number) < 0) return -1;
-            }
-            if (takes_text_) texts_.push_back(nullptr);
+            is_loud = true;
+            break;
         }
-        int slot;
-        if (column < columns_.size() && columns_[column].first.get() == key) {
-            slot = columns_[column].second;
-        } else {
-            held_key = Ref::borrow(key);
-            slot = find(names, key, column);
-            if (slot == Names::kFailed) return -1;
-            if (slot == Names::kUnknown) unknown_.emplace_back(slots_.size(), Ref::borrow(key));
+        dense &= is_in_place();
+    }
+    if (is_loud) {
+        // Converting a value and comparing a key may run Python code, and that may change the dict:
+        // what is left of it is held before.
+        std::vector<std::pair<Ref, Ref>> rest;
+        do {
+            rest.emplace_back(Ref::borrow(key), Ref::borrow(value));
+        } while (PyDict_Next(features, &position, &key, &value));
+        for (const auto &[held_key, held_value] : rest) {
+            if (!append_value(names, held_key.get(), held_value.get(), column)) return -1;
+            dense &= is_in_place();
+            column++;
         }
-        dense &= slot == static_cast<int>(column);
-        slots_.push_back(slot);
-        values_.push_back(number);
-        column++;
     }
     starts_.push_back(slots_.size());
     dense_.push_back(dense);
     return 0;
+}
+
+bool Rows::append_value(const Names &names, PyObject *key, PyObject *value, size_t column) {
+    double number = 0.0;
+    const bool is_text = takes_text_ && PyUnicode_Check(value);
+    const bool is_nan = takes_nan_ && PyFloat_Check(value) &&
+                        std::isnan(number = PyFloat_AS_DOUBLE(value));
+    if (!is_text && !is_nan && !read_plain_number(value, number)) {
+        // What is refused is named, which runs its code.
+        const Ref held_key = Ref::borrow(key), held_value = Ref::borrow(value);
+        if (read_number(key, value, number) < 0) return false;
+    }
+    int slot;
+    if (column < columns_.size() && columns_[column].first.get() == key) {
+        slot = columns_[column].second;
+    } else {
+        slot = find(names, key, column);
+        if (slot == Names::kFailed) return false;
+        if (slot == Names::kUnknown) unknown_.emplace_back(slots_.size(), Ref::borrow(key));
+    }
+    push(slot, number);
+    if (is_text) {
+        texts_.back() = value;
+        held_texts_.push_back(Ref::borrow(value));
+    }
+    return true;
 }
 
 int Rows::append_all(const Names &names, PyObject *sequence) {

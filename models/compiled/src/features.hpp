@@ -59,6 +59,12 @@ class Rows {
     bool is_dense(size_t row) const { return dense_[row] != 0; }
 
    private:
+    bool append_value(const Names &names, PyObject *key, PyObject *value, size_t column);
+    void push(int slot, double number) {
+        slots_.push_back(slot);
+        values_.push_back(number);
+        if (takes_text_) texts_.push_back(nullptr);
+    }
     int find(const Names &names, PyObject *key, size_t column);
 
     bool takes_text_;

@@ -111,14 +111,6 @@ bool read_and_plant(Model &model, PyObject *dicts) {
     return model.rows.append_all(model.features, dicts) == 0;
 }
 
-// Runs a call that alone uses the model.
-template <class Call> PyObject *with_model(PyObject *object, Call &&call) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * { return call(*self->model); });
-}
-
 PyObject *learn_all(Model &model, PyObject *dicts) {
     Planting planting(model);
     if (!read_and_plant(model, dicts)) return nullptr;
@@ -131,7 +123,7 @@ PyObject *learn_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                     PyObject *keywords) {
     PyObject *x[1] = {nullptr};
     if (!parse_arguments("learn_one", {"x"}, 1, arguments, n, keywords, x)) return nullptr;
-    return with_model(object, [&](Model &model) -> PyObject * {
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         if (model.trees.is_planted()) {
             model.rows.clear();
             if (model.rows.append(model.features, x[0]) < 0) return nullptr;
@@ -144,7 +136,7 @@ PyObject *learn_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
 }
 
 PyObject *learn_dicts(PyObject *object, PyObject *xs) {
-    return with_model(object, [&](Model &model) -> PyObject * {
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const Ref dicts(PySequence_Tuple(xs));
         return dicts ? learn_all(model, dicts.get()) : nullptr;
     });
@@ -154,7 +146,7 @@ PyObject *score_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                     PyObject *keywords) {
     PyObject *x[1] = {nullptr};
     if (!parse_arguments("score_one", {"x"}, 1, arguments, n, keywords, x)) return nullptr;
-    return with_model(object, [&](Model &model) -> PyObject * {
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         model.asked.clear();
         if (model.asked.append(model.features, x[0]) < 0) return nullptr;
         return PyFloat_FromDouble(model.trees.score(model.row(model.asked, 0)));
@@ -162,7 +154,7 @@ PyObject *score_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
 }
 
 PyObject *score_dicts(PyObject *object, PyObject *xs) {
-    return with_model(object, [&](Model &model) -> PyObject * {
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const Ref dicts(PySequence_Tuple(xs));
         if (!dicts) return nullptr;
         model.asked.clear();
@@ -185,7 +177,7 @@ PyObject *run_array(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                          values)) {
         return nullptr;
     }
-    return with_model(object, [&](Model &model) -> PyObject * {
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         Array x, out;
         const bool learns = values[2] == Py_True, scores = values[3] != Py_None;
         if (!x.open("X", values[0], "d", 2)) return nullptr;
@@ -216,7 +208,7 @@ PyObject *run_array(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
 }
 
 PyObject *dump(PyObject *object, PyObject *) {
-    return with_model(object, [](Model &model) -> PyObject * {
+    return Self::with_model(object, [](Model &model) -> PyObject * {
         DumpWriter writer(kKind);
         Saver saver(writer);
         saver(model.trees.rules, model.trees.random);
@@ -256,20 +248,15 @@ bool load(Model &model, DumpReader &reader) {
 
 // Replaces parameters and state by those of a dump; on an error all stays as it was.
 PyObject *restore(PyObject *object, PyObject *bytes) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
+    return Self::replace_model(object, [&]() -> std::unique_ptr<Model> {
         auto found = std::make_unique<Model>();
         DumpReader reader(bytes, kKind);
-        if (!load(*found, reader)) return nullptr;
-        delete std::exchange(self->model, found.release());
-        Py_RETURN_NONE;
+        return load(*found, reader) ? std::move(found) : nullptr;
     });
 }
 
 PyObject *memory(PyObject *object, PyObject *) {
-    return with_model(object, [](Model &model) -> PyObject * {
+    return Self::with_model(object, [](Model &model) -> PyObject * {
         return PyLong_FromSize_t(model.trees.bytes());
     });
 }
@@ -292,21 +279,10 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyType_Slot slots[] = {
-    {Py_tp_new, reinterpret_cast<void *>(Self::create)},
-    {Py_tp_dealloc, reinterpret_cast<void *>(Self::destroy)},
-    {Py_tp_methods, methods},
-    {0, nullptr},
-};
-
-PyType_Spec spec = {"models.compiled._native.HalfSpaceKernel", sizeof(Self), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
-
 }  // namespace
 
 int add_half_space(PyObject *module) {
-    const Ref type(PyType_FromSpec(&spec));
-    return type ? PyModule_AddObjectRef(module, "HalfSpaceKernel", type.get()) : -1;
+    return add_type<Model>(module, "models.compiled._native.HalfSpaceKernel", methods);
 }
 
 }  // namespace driftline

@@ -40,8 +40,7 @@ double probability(const Model &model, size_t row) {
 }
 
 // Reads one dict and predicts; false with an exception set when it is refused.
-bool predict(Self *self, PyObject *features, double &p) {
-    Model &model = *self->model;
+bool predict(Model &model, PyObject *features, double &p) {
     model.rows.clear();
     if (model.rows.append(model.names, features) < 0) return false;
     p = probability(model, 0);
@@ -50,14 +49,11 @@ bool predict(Self *self, PyObject *features, double &p) {
 
 PyObject *predict_with(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                        PyObject *keywords, const char *method, PyObject *(*result)(double)) {
-    Self *self = Self::of(object);
     PyObject *features[1] = {nullptr};
     if (!parse_arguments(method, {"x"}, 1, arguments, n, keywords, features)) return nullptr;
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         double p;
-        return predict(self, features[0], p) ? result(p) : nullptr;
+        return predict(model, features[0], p) ? result(p) : nullptr;
     });
 }
 
@@ -84,17 +80,13 @@ void learn_rows(Model &model) {
 
 PyObject *learn_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                     PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *values[3] = {nullptr, nullptr, nullptr};
     if (!parse_arguments("learn_one", {"x", "y", "w"}, 2, arguments, n, keywords, values)) {
         return nullptr;
     }
     double weight = 1.0;
     if (values[2] != nullptr && !parse_finite("the weight", values[2], weight)) return nullptr;
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const int label = read_binary_label(values[1]);
         if (label < 0) return nullptr;
         model.rows.clear();
@@ -124,15 +116,11 @@ bool read_labels(PyObject *sequence, std::vector<char> &labels) {
 
 PyObject *learn_dicts(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                       PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *values[3] = {nullptr, nullptr, nullptr};
     if (!parse_arguments("learn_dicts", {"xs", "ys", "ws"}, 2, arguments, n, keywords, values)) {
         return nullptr;
     }
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const Ref rows(PySequence_Tuple(values[0]));
         if (!rows || !read_labels(values[1], model.labels)) return nullptr;
         const Py_ssize_t n_rows = PyTuple_GET_SIZE(rows.get());
@@ -150,11 +138,7 @@ PyObject *learn_dicts(PyObject *object, PyObject *const *arguments, Py_ssize_t n
 }
 
 PyObject *probabilities(PyObject *object, PyObject *sequence) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const Ref rows(PySequence_Tuple(sequence));
         if (!rows) return nullptr;
         model.rows.clear();
@@ -212,11 +196,7 @@ PyObject *attribution(const Model &model, size_t row, PyObject *features, Means 
 }
 
 PyObject *attributions(PyObject *object, PyObject *sequence) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const Ref rows(PySequence_Tuple(sequence));
         if (!rows) return nullptr;
         model.rows.clear();
@@ -266,16 +246,12 @@ bool open_rows(Array &array, const char *what, PyObject *object, const char *for
 // _run_array(X, names, y, w, out): y, w and out may be None.
 PyObject *run_array(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                     PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *values[5] = {nullptr, nullptr, nullptr, nullptr, nullptr};
     if (!parse_arguments("_run_array", {"X", "names", "y", "w", "out"}, 5, arguments, n, keywords,
                          values)) {
         return nullptr;
     }
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         ArrayCall call;
         call.learns = values[2] != Py_None;
         call.is_weighted = values[3] != Py_None;
@@ -328,18 +304,15 @@ LogisticOptions read_options(DumpReader &reader) {
 }
 
 PyObject *dump(PyObject *object, PyObject *) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Logistic &logistic = self->model->logistic;
-        logistic.grow(static_cast<size_t>(self->model->names.size()));
+    return Self::with_model(object, [](Model &model) -> PyObject * {
+        Logistic &logistic = model.logistic;
+        logistic.grow(static_cast<size_t>(model.names.size()));
         DumpWriter writer(kKind);
         write_options(writer, logistic.options);
         writer.f64(logistic.intercept);
         writer.i64(logistic.n_iterations);
         writer.f64(logistic.l1_total);
-        if (!writer.names(self->model->names)) return nullptr;
+        if (!writer.names(model.names)) return nullptr;
         for (const auto *array : logistic.arrays()) writer.f64s(*array);
         return writer.finish();
     });
@@ -347,31 +320,27 @@ PyObject *dump(PyObject *object, PyObject *) {
 
 // Replaces parameters and state by those of a dump; on an error all stays as it was.
 PyObject *restore(PyObject *object, PyObject *bytes) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model found;
-        Logistic &logistic = found.logistic;
+    return Self::replace_model(object, [&]() -> std::unique_ptr<Model> {
+        auto found = std::make_unique<Model>();
+        Logistic &logistic = found->logistic;
         DumpReader reader(bytes, kKind);
         logistic.options = read_options(reader);
         logistic.intercept = reader.f64();
         logistic.n_iterations = reader.i64();
         logistic.l1_total = reader.f64();
-        reader.names(found.names);
-        const size_t n_features = static_cast<size_t>(found.names.size());
+        reader.names(found->names);
+        const size_t n_features = static_cast<size_t>(found->names.size());
         for (auto *array : logistic.arrays()) reader.f64s(*array, n_features);
         if (!reader.finished()) return nullptr;
         logistic.refresh();
-        std::swap(*self->model, found);
-        Py_RETURN_NONE;
+        return found;
     });
 }
 
 PyObject *memory(PyObject *object, PyObject *) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    return in_use ? PyLong_FromSize_t(sizeof(Model) + self->model->logistic.bytes()) : nullptr;
+    return Self::with_model(object, [](Model &model) -> PyObject * {
+        return PyLong_FromSize_t(sizeof(Model) + model.logistic.bytes());
+    });
 }
 
 PyMethodDef methods[] = {
@@ -397,21 +366,10 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyType_Slot slots[] = {
-    {Py_tp_new, reinterpret_cast<void *>(Self::create)},
-    {Py_tp_dealloc, reinterpret_cast<void *>(Self::destroy)},
-    {Py_tp_methods, methods},
-    {0, nullptr},
-};
-
-PyType_Spec spec = {"models.compiled._native.LogisticKernel", sizeof(Self), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
-
 }  // namespace
 
 int add_logistic(PyObject *module) {
-    const Ref type(PyType_FromSpec(&spec));
-    return type ? PyModule_AddObjectRef(module, "LogisticKernel", type.get()) : -1;
+    return add_type<Model>(module, "models.compiled._native.LogisticKernel", methods);
 }
 
 }  // namespace driftline

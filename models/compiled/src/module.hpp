@@ -4,6 +4,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <cstring>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -81,6 +83,16 @@ class WithoutGil {
     PyThreadState *state_;
 };
 
+// Runs a call that may throw std::bad_alloc, the only C++ exception that the kernels let pass.
+template <typename Call>
+PyObject *guarded(Call &&call) {
+    try {
+        return call();
+    } catch (const std::bad_alloc &) {
+        return PyErr_NoMemory();
+    }
+}
+
 // A Python object that holds a C++ model: what the types of all subjects are made of.
 template <typename Model>
 struct Holder {
@@ -104,16 +116,51 @@ struct Holder {
         type->tp_free(self);
         Py_DECREF(type);
     }
+
+    // Runs a call that alone uses the model.
+    template <typename Call>
+    static PyObject *with_model(PyObject *object, Call &&call) {
+        return with_self(object, [&](Holder &self) -> PyObject * { return call(*self.model); });
+    }
+
+    // Puts what a call makes in the place of the model. Where it makes none, having set an
+    // exception, all stays as it was.
+    template <typename Call>
+    static PyObject *replace_model(PyObject *object, Call &&make) {
+        return with_self(object, [&](Holder &self) -> PyObject * {
+            std::unique_ptr<Model> made = make();
+            if (made == nullptr) return nullptr;
+            delete std::exchange(self.model, made.release());
+            Py_RETURN_NONE;
+        });
+    }
+
+   private:
+    template <typename Call>
+    static PyObject *with_self(PyObject *object, Call &&call) {
+        Holder *self = of(object);
+        const InUse in_use(self->in_use);
+        if (!in_use) return nullptr;
+        return guarded([&]() -> PyObject * { return call(*self); });
+    }
 };
 
-// Runs a call that may throw std::bad_alloc, the only C++ exception that the kernels let pass.
-template <typename Call>
-PyObject *guarded(Call &&call) {
-    try {
-        return call();
-    } catch (const std::bad_alloc &) {
-        return PyErr_NoMemory();
-    }
+// Adds the type that holds a model, under the last part of its name; -1 with an exception set when
+// that fails.
+template <typename Model>
+int add_type(PyObject *module, const char *name, PyMethodDef *methods,
+             PyGetSetDef *properties = nullptr) {
+    using Self = Holder<Model>;
+    PyType_Slot slots[] = {
+        {Py_tp_new, reinterpret_cast<void *>(Self::create)},
+        {Py_tp_dealloc, reinterpret_cast<void *>(Self::destroy)},
+        {Py_tp_methods, methods},
+        {properties == nullptr ? 0 : Py_tp_getset, properties},
+        {0, nullptr},
+    };
+    PyType_Spec spec = {name, sizeof(Self), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+    const Ref type(PyType_FromSpec(&spec));
+    return type ? PyModule_AddObjectRef(module, std::strrchr(name, '.') + 1, type.get()) : -1;
 }
 
 // A METH_FASTCALL function as method tables hold it.

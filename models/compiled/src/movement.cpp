@@ -23,7 +23,10 @@ struct Column {
             number = PyFloat_AS_DOUBLE(value);
         } else if (PyLong_CheckExact(value)) {
             number = PyLong_AsDouble(value);
-            if (PyErr_Occurred()) PyErr_Clear();
+            if (number == -1.0 && PyErr_Occurred()) {
+                PyErr_Clear();
+                number = HUGE_VAL;
+            }
         }
         // What has no order is Python's to compare, or to refuse.
         is_number = is_number && std::fabs(number) <= kNumberMax;
@@ -38,7 +41,9 @@ class Table {
         const Ref fast(PySequence_Fast(rows, "rows must be a list or a tuple"));
         if (!fast) return false;
         for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.get()); i++) {
-            PyObject *row = PySequence_Fast_GET_ITEM(fast.get(), i);
+            // Comparing a name may run Python code, and that may change the rows.
+            const Ref held_row = Ref::borrow(PySequence_Fast_GET_ITEM(fast.get(), i));
+            PyObject *row = held_row.get();
             if (!PyDict_Check(row)) {
                 PyErr_SetString(PyExc_TypeError, "rows must be dicts");
                 return false;
@@ -47,7 +52,10 @@ class Table {
             Py_ssize_t position = 0;
             size_t place = 0;
             while (PyDict_Next(row, &position, &key, &value)) {
+                Ref held_key, held_value;
                 if (place >= columns.size() || columns[place].name.get() != key) {
+                    held_key = Ref::borrow(key);
+                    held_value = Ref::borrow(value);
                     const int found = names_.add(key);
                     if (found < 0) return false;
                     place = static_cast<size_t>(found);

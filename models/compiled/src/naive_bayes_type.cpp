@@ -54,15 +54,11 @@ bool learn_row(Model &model, size_t row, PyObject *label) {
 
 PyObject *learn_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                     PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *values[2] = {nullptr, nullptr};
     if (!parse_arguments("learn_one", {"x", "y"}, 2, arguments, n, keywords, values)) {
         return nullptr;
     }
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const Ref label = read_class(values[1]);
         if (!label) return nullptr;
         model.rows.clear();
@@ -84,15 +80,11 @@ bool predict(Model &model, PyObject *features) {
 
 PyObject *predict_proba_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                             PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *features[1] = {nullptr};
     if (!parse_arguments("predict_proba_one", {"x"}, 1, arguments, n, keywords, features)) {
         return nullptr;
     }
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         if (!predict(model, features[0])) return nullptr;
         Ref result(PyDict_New());
         for (size_t c = 0; result && c < model.n_classes(); c++) {
@@ -106,15 +98,11 @@ PyObject *predict_proba_one(PyObject *object, PyObject *const *arguments, Py_ssi
 
 PyObject *predict_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                       PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *features[1] = {nullptr};
     if (!parse_arguments("predict_one", {"x"}, 1, arguments, n, keywords, features)) {
         return nullptr;
     }
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         if (!predict(model, features[0])) return nullptr;
         if (model.n_classes() == 0) Py_RETURN_NONE;
         // The first of the likeliest, as Python's max.
@@ -126,7 +114,6 @@ PyObject *predict_one(PyObject *object, PyObject *const *arguments, Py_ssize_t n
 
 PyObject *learn_dicts(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                       PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *values[3] = {nullptr, nullptr, nullptr};
     if (!parse_arguments("learn_dicts", {"xs", "ys", "ws"}, 2, arguments, n, keywords, values)) {
         return nullptr;
@@ -135,10 +122,7 @@ PyObject *learn_dicts(PyObject *object, PyObject *const *arguments, Py_ssize_t n
         PyErr_SetString(PyExc_ValueError, "this model takes no weights");
         return nullptr;
     }
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const Ref rows(PySequence_Tuple(values[0])), given(PySequence_Tuple(values[1]));
         if (!rows || !given) return nullptr;
         const Py_ssize_t n_rows = PyTuple_GET_SIZE(rows.get());
@@ -167,15 +151,11 @@ PyObject *learn_dicts(PyObject *object, PyObject *const *arguments, Py_ssize_t n
 
 PyObject *probabilities(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                         PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *values[2] = {nullptr, Py_True};
     if (!parse_arguments("probabilities", {"xs", "label"}, 1, arguments, n, keywords, values)) {
         return nullptr;
     }
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         const Ref rows(PySequence_Tuple(values[0]));
         if (!rows) return nullptr;
         const int slot = model.classes.find(values[1]);
@@ -200,16 +180,12 @@ PyObject *probabilities(PyObject *object, PyObject *const *arguments, Py_ssize_t
 // _predict_array(X, names, out): the probabilities of each class, in the order of `classes`.
 PyObject *predict_array(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
                         PyObject *keywords) {
-    Self *self = Self::of(object);
     PyObject *values[3] = {nullptr, nullptr, nullptr};
     if (!parse_arguments("_predict_array", {"X", "names", "out"}, 3, arguments, n, keywords,
                          values)) {
         return nullptr;
     }
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         Array x, out;
         if (!x.open("X", values[0], "d", 2) || !out.open("out", values[2], "d", 2, true)) {
             return nullptr;
@@ -243,11 +219,7 @@ PyObject *classes(PyObject *object, void *) {
 }
 
 PyObject *dump(PyObject *object, PyObject *) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model &model = *self->model;
+    return Self::with_model(object, [&](Model &model) -> PyObject * {
         model.bayes.grow(model.n_classes(), static_cast<size_t>(model.features.size()));
         DumpWriter writer(kKind);
         if (!writer.names(model.features) || !writer.names(model.classes)) return nullptr;
@@ -265,18 +237,15 @@ PyObject *dump(PyObject *object, PyObject *) {
 
 // Replaces the state by that of a dump; on an error all stays as it was.
 PyObject *restore(PyObject *object, PyObject *bytes) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        Model found;
+    return Self::replace_model(object, [&]() -> std::unique_ptr<Model> {
+        auto found = std::make_unique<Model>();
         DumpReader reader(bytes, kKind);
-        reader.names(found.features);
-        reader.names(found.classes);
-        for (size_t c = 0; c < found.n_classes() && !reader.failed(); c++) {
-            found.bayes.grow(c + 1, static_cast<size_t>(found.features.size()));
-            found.bayes.counts[c] = reader.i64();
-            for (Gaussian &gaussian : found.bayes.gaussians[c]) {
+        reader.names(found->features);
+        reader.names(found->classes);
+        for (size_t c = 0; c < found->n_classes() && !reader.failed(); c++) {
+            found->bayes.grow(c + 1, static_cast<size_t>(found->features.size()));
+            found->bayes.counts[c] = reader.i64();
+            for (Gaussian &gaussian : found->bayes.gaussians[c]) {
                 gaussian.n = reader.f64();
                 gaussian.mean = reader.f64();
                 gaussian.sum_of_squares = reader.f64();
@@ -284,15 +253,14 @@ PyObject *restore(PyObject *object, PyObject *bytes) {
             }
         }
         if (!reader.finished()) return nullptr;
-        std::swap(*self->model, found);
-        Py_RETURN_NONE;
+        return found;
     });
 }
 
 PyObject *memory(PyObject *object, PyObject *) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    return in_use ? PyLong_FromSize_t(sizeof(Model) + self->model->bayes.bytes()) : nullptr;
+    return Self::with_model(object, [](Model &model) -> PyObject * {
+        return PyLong_FromSize_t(sizeof(Model) + model.bayes.bytes());
+    });
 }
 
 PyMethodDef methods[] = {
@@ -321,22 +289,10 @@ PyGetSetDef properties[] = {
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 
-PyType_Slot slots[] = {
-    {Py_tp_new, reinterpret_cast<void *>(Self::create)},
-    {Py_tp_dealloc, reinterpret_cast<void *>(Self::destroy)},
-    {Py_tp_methods, methods},
-    {Py_tp_getset, properties},
-    {0, nullptr},
-};
-
-PyType_Spec spec = {"models.compiled._native.NaiveBayesKernel", sizeof(Self), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
-
 }  // namespace
 
 int add_naive_bayes(PyObject *module) {
-    const Ref type(PyType_FromSpec(&spec));
-    return type ? PyModule_AddObjectRef(module, "NaiveBayesKernel", type.get()) : -1;
+    return add_type<Model>(module, "models.compiled._native.NaiveBayesKernel", methods, properties);
 }
 
 }  // namespace driftline

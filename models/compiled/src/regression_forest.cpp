@@ -37,60 +37,32 @@ double numpy_sum(const std::vector<double> &values) {
 
 }  // namespace
 
-void RegressionForest::plant() {
-    const ForestRules &rules = rules_->forest;
-    members_.reserve(static_cast<size_t>(rules.n_models));
-    for (int32_t i = 0; i < rules.n_models; i++) members_.emplace_back(*context_, rules);
-}
-
-void RegressionForest::forget_row() {
-    for (Member &member : members_) member.tree.forget_row();
+double SquaredErrors::normalise(double error) {
+    constexpr double kMiddle = 0.5;
+    variance.update(error, 1.0);
+    if (variance.n == 1.0) return kMiddle;
+    const double deviation = std::sqrt(variance.get());
+    return deviation > 0.0 ? (error + 3.0 * deviation) / (6.0 * deviation) : kMiddle;
 }
 
 double RegressionForest::predict(const Row &row) {
     if (members_.empty()) return 0.0;
     said_.clear();
     for (Member &member : members_) said_.push_back(member.tree.predict(row));
-    if (rules_->takes_median) return median();
-    if (!rules_->forest.disable_weighted_vote) weigh();
+    if (own_->takes_median) return median();
+    if (!rules_->disable_weighted_vote) weigh();
     return numpy_sum(said_) / static_cast<double>(said_.size());
 }
 
 void RegressionForest::learn(const Row &row, double target) {
-    const ForestRules &rules = rules_->forest;
-    if (members_.empty()) {
-        context_->rules.max_features = rules.max_features(row.size);
-        plant();
-    }
+    begin_learning(row);
     for (Member &member : members_) {
         const double error = target - member.tree.predict(row);
-        member.n_seen += 1.0;
-        member.squared_error +=
-            (1.0 / member.n_seen) * (python_square(error) - member.squared_error);
-        const int k = context_->random.poisson(rules.lambda);
-        if (k == 0) continue;
-        if (member.background.has_value()) member.background->learn(row, target, k);
-        member.tree.learn(row, target, k);
-        watch(member, error);
+        member.record.learn(error);
+        if (!learn_drawn(member, row, target)) continue;
+        if (!rules_->has_warnings && !rules_->has_drifts) continue;
+        watch(member, member.record.normalise(error));
     }
-}
-
-size_t RegressionForest::bytes() const {
-    size_t n = 0;
-    for (const Member &member : members_) {
-        n += sizeof member + member.tree.bytes() + member.warning.bytes() + member.drift.bytes();
-        if (member.background.has_value()) n += member.background->bytes();
-    }
-    return n;
-}
-
-size_t RegressionForest::measure() const {
-    size_t n = 0;
-    for (const Member &member : members_) {
-        n += sizeof member + member.tree.measure() + member.warning.bytes() + member.drift.bytes();
-        if (member.background.has_value()) n += member.background->measure();
-    }
-    return n;
 }
 
 // The greater a tree's error, the less its word counts.
@@ -98,8 +70,8 @@ void RegressionForest::weigh() {
     weights_.clear();
     double total = 0.0;
     for (const Member &member : members_) {
-        weights_.push_back(member.squared_error);
-        total += member.squared_error;
+        weights_.push_back(member.record.mean);
+        total += member.record.mean;
     }
     if (total == 0.0) return;
     for (double &weight : weights_) weight = total - weight;
@@ -112,37 +84,6 @@ double RegressionForest::median() {
     const size_t middle = said_.size() / 2;
     if (said_.size() % 2 == 1) return said_[middle];
     return (said_[middle - 1] + said_[middle]) / 2.0;
-}
-
-double RegressionForest::normalise(Member &member, double error) {
-    constexpr double kMiddle = 0.5;
-    member.error.update(error, 1.0);
-    if (member.error.n == 1.0) return kMiddle;
-    const double deviation = std::sqrt(member.error.get());
-    return deviation > 0.0 ? (error + 3.0 * deviation) / (6.0 * deviation) : kMiddle;
-}
-
-// A warning plants a tree in the background; a drift puts it, or else a new one, in place.
-void RegressionForest::watch(Member &member, double error) {
-    const ForestRules &rules = rules_->forest;
-    if (!rules.has_warnings && !rules.has_drifts) return;
-    const double place = normalise(member, error);
-    if (rules.has_warnings && member.warning.update(place)) {
-        member.background.emplace(*context_);
-        member.warning = Adwin(rules.warning);
-        member.n_warnings++;
-    }
-    if (!rules.has_drifts || !member.drift.update(place)) return;
-    if (member.background.has_value()) {
-        member.tree = std::move(*member.background);
-        member.background.reset();
-        member.warning = Adwin(rules.warning);
-    } else {
-        member.tree = RegressionTree(*context_);
-    }
-    member.drift = Adwin(rules.drift);
-    member.squared_error = member.n_seen = 0.0;
-    member.n_drifts++;
 }
 
 }  // namespace driftline

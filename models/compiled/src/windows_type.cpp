@@ -251,11 +251,7 @@ PyObject *observe(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
     }
     const double clock = PyFloat_AsDouble(values[1]);
     if (clock == -1.0 && PyErr_Occurred()) return nullptr;
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return nullptr;
-    return guarded([&]() -> PyObject * {
-        const Model &model = *self->model;
+    return Self::with_model(object, [&](const Model &model) -> PyObject * {
         Batch batch;
         if (!read_batch(model, values[0], values + 2, batch)) return nullptr;
         Pass pass(model.plan, values[0], clock);
@@ -326,7 +322,12 @@ bool read_parts(PyObject *sequence, std::vector<Part> &out, Reader &&reader) {
     const Ref parts(PySequence_Tuple(sequence));
     for (Py_ssize_t i = 0; parts && i < PyTuple_GET_SIZE(parts.get()); i++) {
         Part part;
-        if (!reader(PyTuple_GET_ITEM(parts.get(), i), part)) return false;
+        PyObject *given = PyTuple_GET_ITEM(parts.get(), i);
+        if (!PyTuple_Check(given)) {
+            PyErr_Format(PyExc_TypeError, "%R is no tuple: windows and risks are", given);
+            return false;
+        }
+        if (!reader(given, part)) return false;
         out.push_back(std::move(part));
     }
     return static_cast<bool>(parts);
@@ -362,14 +363,9 @@ bool read_model(PyObject *arguments, Model &model) {
 // WindowKernel(values, distincts, windows, risks, horizon, lateness, events_max, layout): places of
 // the columns in a row, then what to compute.
 int initialize(PyObject *object, PyObject *arguments, PyObject *) {
-    Self *self = Self::of(object);
-    const InUse in_use(self->in_use);
-    if (!in_use) return -1;
-    const Ref done(guarded([&]() -> PyObject * {
+    const Ref done(Self::replace_model(object, [&]() -> std::unique_ptr<Model> {
         auto model = std::make_unique<Model>();
-        if (!read_model(arguments, *model)) return nullptr;
-        delete std::exchange(self->model, model.release());
-        return Py_NewRef(Py_None);
+        return read_model(arguments, *model) ? std::move(model) : nullptr;
     }));
     return done ? 0 : -1;
 }

@@ -108,6 +108,41 @@ def test_what_is_no_row_is_refused() -> None:
         compare_all([{"a": 1.0}], [("a", 1.0)])  # type: ignore[list-item]
 
 
+@pytest.mark.skipif(not AVAILABLE, reason="needs the compiled module")
+def test_an_integer_beyond_all_floats_is_no_number() -> None:
+    """It is left to Python, which refuses it, and is not taken for another one."""
+    for huge in (10**400, -(10**400)):
+        assert movement._native.compare_numbers([{"a": huge}], [{"a": -1.0}]) == {"a": None}
+    assert movement._native.compare_numbers([{"a": -1}], [{"a": -1.0}])["a"] == (
+        0.0,
+        -1.0,
+        -1.0,
+        1,
+        1,
+    )
+
+
+class Fickle(str):
+    """A name that empties a row when it is compared."""
+
+    row: dict[str, float]
+
+    def __eq__(self, other: object) -> bool:
+        self.row.clear()
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="needs the compiled module")
+def test_rows_may_change_while_their_names_are_compared() -> None:
+    """What is being read is held on to."""
+    name = Fickle("a")
+    name.row = {name: 2.0**0.5, "b": 1.0}
+    compared = movement._native.compare_numbers([{"a": 0.25}, name.row], [{"a": 0.25}])
+    assert compared["a"] == (0.5, (0.25 + 2.0**0.5) / 2, 0.25, 2, 1)
+
+
 def test_a_drift_of_the_log_names_the_feature_that_moved() -> None:
     """And one in which only the truth turned around names none."""
     log = make_log("logistic", Task.BINARY, 1_500)

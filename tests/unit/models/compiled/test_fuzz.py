@@ -7,7 +7,8 @@ import random
 import pytest
 
 pytest.importorskip("models.compiled._native", reason="the extension is not built")
-from benchmarks.fuzz import factories, fuzz
+from benchmarks.fuzz import Estimator, factories, fuzz
+from benchmarks.fuzz_features import OTHERS
 
 N_CALLS = 2_500
 
@@ -16,10 +17,19 @@ N_CALLS = 2_500
 def test_nothing_crashes_and_a_refusal_changes_nothing(name: str) -> None:
     """Each kind of call was made, and each was refused now and then."""
     counts = fuzz(name, N_CALLS, seed=3)
-    for kind in ("learn", "predict", "batch", "array"):
+    for kind in set(Estimator.KINDS) - {"dump"}:
         assert min(counts[kind], counts[f"{kind} refused"]) > 10, counts
     assert counts["dump"] > 0
     assert counts["damaged dump refused"] >= counts["dump"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_windows_and_movement_hold_as_well(name: str) -> None:
+    """Each kind of call was made; damage of a history's size was refused."""
+    counts = fuzz(name, N_CALLS, seed=3)
+    for kind in set(OTHERS[name].KINDS) - {"damage"}:
+        assert min(counts[kind], counts[f"{kind} refused"]) > 10, counts
+    assert name != "windows" or counts["damaged history refused"] > 10, counts
 
 
 @pytest.mark.parametrize("name", factories())

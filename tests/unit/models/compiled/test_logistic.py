@@ -312,6 +312,30 @@ def test_values_may_change_the_dict_they_are_in() -> None:
     assert list(model.weights) == ["a", *(f"name{i}" for i in range(1_000))]
 
 
+def test_values_may_add_to_the_dict_they_are_in() -> None:
+    """An event is what it was when it came, and no wider than its features are many."""
+
+    class Returning:
+        n_left = 50
+
+        def __init__(self, x: dict[str, Any]) -> None:
+            self.x = x
+
+        def __float__(self) -> float:
+            if self.n_left > 0:
+                self.n_left -= 1
+                del self.x["a"]
+                self.x["a"] = self
+            return 1.0
+
+    model, same = ScaledLogisticRegression(), ScaledLogisticRegression()
+    x: dict[str, Any] = {}
+    x |= {"a": Returning(x), "b": 2.0}
+    model.learn_one(x, True)
+    same.learn_one({"a": 1.0, "b": 2.0}, True)
+    assert model.dump() == same.dump()
+
+
 def test_batches_leave_the_interpreter_to_others_but_not_the_model() -> None:
     """A second thread runs meanwhile; it is refused this model."""
     model = ScaledLogisticRegression()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from models import Task
 from models.model import Model
 from models.pipelines import build, describe
 from tests import streams
+from tests.unit.models.compiled import guards
 
 pytest.importorskip("models.compiled._native", reason="the extension is not built")
 from benchmarks.parity import assert_parity, counts_of, worst_difference
@@ -190,23 +190,9 @@ def test_arrays_and_dicts_learn_as_one_after_the_other(kind: str) -> None:
     """One call for many events changes nothing but the time it takes."""
     make, _, usual = PAIRS[kind]
     rows = list(streams.coded(1_200))
-    names = tuple(rows[0][0])
-    array = np.array([list(x.values()) for x, _ in rows], dtype=float)
-    targets = [y for _, y in rows]
     models = [make(**EAGER, **usual, nominal_attributes=CODES) for _ in range(5)]
-    single, dicts, arrays, both, tested_dicts = models
-    said = []
-    for x, y in rows:
-        said.append(single.predict_one(x))
-        single.learn_one(x, y)
-    for at in range(0, len(rows), 100):
-        part = slice(at, at + 100)
-        dicts.learn_dicts([x for x, _ in rows[part]], targets[part])
-        arrays.learn_many(array[part], np.array(targets[part]), names=names)
-    xs = [x for x, _ in rows]
-    assert tested_dicts.test_then_train_dicts(xs, targets) == said
-    assert both.test_then_train_many(array, targets, names=names).tolist() == said
-    assert {model.dump() for model in models} == {single.dump()}
+    guards.learn_in_every_way(models, rows, lambda model, x: model.predict_one(x))
+    single, names = models[0], tuple(rows[0][0])
     later = [x for x, _ in streams.coded(200, seed=5)]
     later[7]["kind"], later[8]["kind"] = 77, 78
     expected = [single.predict_one(x) for x in later]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import pickle
 import random
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests import streams
+from tests.unit.models.compiled import guards
 
 pytest.importorskip("models.compiled._native", reason="the extension is not built")
 from models.compiled.regression_forest import ARFRegressor
@@ -62,17 +62,8 @@ def test_garbage_is_refused_before_anything_changes(
     kind: str, x: Any, y: Any, error: type[Exception]
 ) -> None:
     """Alone, or at the end of a batch of good ones with names of their own."""
-    model = trained(kind)
-    before = model.dump()
-    with pytest.raises(error):
-        model.learn_one(x, y)
-    assert model.dump() == before
-    good = [{"a": 0.25, "k": 77, "first": 1.0}, {"a": 0.5, "second": 2}]
-    with pytest.raises(error):
-        model.learn_dicts([*good, x], [1.0, 2, y])
-    assert model.dump() == before
-    model.learn_dicts(good, [1.0, 2])
-    assert model.dump() != before
+    good = [({"a": 0.25, "k": 77, "first": 1.0}, 1.0), ({"a": 0.5, "second": 2}, 2)]
+    guards.assert_garbage_is_refused(trained(kind), (x, y), error, good)
 
 
 @pytest.mark.parametrize("kind", ["tree", "forest"])
@@ -195,41 +186,12 @@ def test_rising_numbers_and_a_single_target(kind: str) -> None:
 @pytest.mark.parametrize("kind", MODELS)
 def test_damaged_dumps_are_refused(kind: str) -> None:
     """Cut short, changed in one byte, or of another estimator; the model stays as it was."""
-    model = trained(kind)
-    dump = model.dump()
-    rng = random.Random(3)
-    damaged = [dump[: rng.randrange(len(dump))] for _ in range(20)]
-    for _ in range(100):
-        at = rng.randrange(len(dump))
-        damaged.append(dump[:at] + bytes([dump[at] ^ 1 << rng.randrange(8)]) + dump[at + 1 :])
-    damaged.append(trained("tree" if kind == "forest" else "forest").dump())
-    for bytes_ in damaged:
-        with pytest.raises(ValueError, match="dump"):
-            type(model).load(bytes_)
-        with pytest.raises(ValueError, match="dump"):
-            model._restore(bytes_)
-    assert model.dump() == dump
+    other = trained("tree" if kind == "forest" else "forest")
+    guards.assert_damage_is_refused(trained(kind), [other.dump()])
 
 
 def test_two_threads_on_one_model_are_told() -> None:
     """The second call is refused while the first is at work without the interpreter's lock."""
     model = ARFRegressor(seed=1)
-    rows = list(streams.friedman(3_000))
-    X, y = np.array([list(x.values()) for x, _ in rows]), [target for _, target in rows]
-    is_done = threading.Event()
-
-    def learn() -> None:
-        model.learn_many(X, y)
-        is_done.set()
-
-    thread = threading.Thread(target=learn)
-    thread.start()
-    refusals = 0
-    while not is_done.is_set():
-        try:
-            model.predict_one({0: 1.0})
-        except RuntimeError as error:
-            refusals += "one thread at a time" in str(error)
-    thread.join()
-    assert refusals > 0
+    guards.assert_a_second_thread_is_told(model, list(streams.friedman(3_000)))
     assert len(model.n_nodes) == 10

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from river.tree.splitter import GaussianSplitter
 
 from models.pipelines import describe
 from tests import streams
+from tests.unit.models.compiled import guards
 
 pytest.importorskip("models.compiled._native", reason="the extension is not built")
 from benchmarks.parity import assert_parity, counts_of, leds
@@ -184,24 +184,11 @@ def test_arrays_and_dicts_learn_as_one_after_the_other(kind: str) -> None:
     """One call for many events changes nothing but the time it takes."""
     make, _, usual = PAIRS[kind]
     rows = list(streams.agrawal(1_200))
-    names = tuple(rows[0][0])
-    array = np.array([list(x.values()) for x, _ in rows], dtype=float)
-    labels = [y for _, y in rows]
     models = [make(**EAGER, **usual, nominal_attributes=CODES) for _ in range(5)]
-    single, dicts, arrays, both, tested_dicts = models
-    said = []
-    for x, y in rows:
-        said.append(single.predict_proba_one(x).get(True, 0.0))
-        single.learn_one(x, y)
-    for at in range(0, len(rows), 100):
-        part = slice(at, at + 100)
-        dicts.learn_dicts([x for x, _ in rows[part]], labels[part])
-        arrays.learn_many(array[part], np.array(labels[part]), names=names)
-    xs = [x for x, _ in rows]
-    assert tested_dicts.test_then_train_dicts(xs, labels) == said
-    tested = both.test_then_train_many(array, labels, names=names)
-    assert tested[:, 1].tolist() == said
-    assert {model.dump() for model in models} == {single.dump()}
+    guards.learn_in_every_way(
+        models, rows, lambda model, x: model.predict_proba_one(x).get(True, 0)
+    )
+    single, names = models[0], tuple(rows[0][0])
     later = list(streams.agrawal(200, seed=5))
     proba = single.predict_proba_many([list(x.values()) for x, _ in later], names=names)
     xs = [x for x, _ in later]

@@ -209,3 +209,22 @@ def test_the_kernel_reads_no_further_than_a_history_goes() -> None:
             native.newest_of(damaged)
         assert fold.time == 1.0 and len(fold) == 1
     assert native.newest_of(change.content) == newest_of(change.content) == 1.0
+
+
+@pytest.mark.parametrize(("place", "part"), [(2, 5), (2, [(1.0,), (0,)]), (3, None)])
+def test_a_kernel_is_made_of_tuples(place: int, part: Any) -> None:
+    """Anything else is refused by a sentence."""
+    arguments: list[Any] = [
+        [1],
+        [0],
+        [((5.0,), (0,), 0, 1, True, False, False)],
+        [],
+        9.0,
+        0.0,
+        5,
+        0,
+    ]
+    native.WindowKernel(*arguments)
+    arguments[place] = [part]
+    with pytest.raises(TypeError, match="is no tuple"):
+        native.WindowKernel(*arguments)
