@@ -78,6 +78,9 @@ class Bagging {
     void forget_row();
     // Fill `proba`, by class id, for the classes listed in `order`, which is River's order.
     void predict(const Row &row, std::vector<double> &proba, std::vector<int32_t> &order);
+    // Why it says what it says of the row that it was last asked about: the mean of its trees.
+    void attribute(const Row &row, int32_t cls, Attribution &found);
+    bool is_of_trees() const { return rules_->base != BaggingRules::Base::kLogistic; }
     void learn(const Row &row, int32_t cls);
 
     int64_t n_changes() const { return n_changes_; }

@@ -42,6 +42,8 @@ class Forest {
     void forget_row();
     // Fill `proba`, by class id, for the classes listed in `order`, which is River's order.
     void predict(const Row &row, std::vector<double> &proba, std::vector<int32_t> &order);
+    // Why it says what it says of the row that it was last asked about: the mean of its trees.
+    void attribute(const Row &row, int32_t cls, Attribution &found);
     void learn(const Row &row, int32_t cls);
 
     // Over all trees, or of one.
@@ -79,9 +81,14 @@ class Forest {
 
         Tree tree;
         std::optional<Tree> background;
+        // The weight of its vote: its accuracy, where that is wanted and not nil.
+        double weight(const ForestRules &rules) const {
+            const double accuracy = n_seen > 0.0 ? n_right / n_seen : 0.0;
+            return !rules.disable_weighted_vote && accuracy > 0.0 ? accuracy : 1.0;
+        }
+
         Adwin warning;
         Adwin drift;
-        // Its accuracy, which is the weight of its vote.
         double n_right = 0.0;
         double n_seen = 0.0;
         int64_t n_warnings = 0;

@@ -32,6 +32,10 @@ struct TreeKind {
         learner.predict(row, proba);
         order = learner.classes();
     }
+    void attribute(const Row &row, int32_t cls, Attribution &found) {
+        learner.attribute(row, cls, 1.0, found);
+    }
+    static bool is_of_trees() { return true; }
     void learn(const Row &row, int32_t cls, double weight) { learner.learn(row, cls, weight); }
     size_t n_trees() const { return 1; }
     const Tree *tree(size_t) const { return &learner; }
@@ -49,6 +53,10 @@ struct AdaptiveTreeKind {
         learner.predict(row, proba);
         order = learner.classes();
     }
+    void attribute(const Row &row, int32_t cls, Attribution &found) {
+        learner.attribute(row, cls, 1.0, found);
+    }
+    static bool is_of_trees() { return true; }
     void learn(const Row &row, int32_t cls, double weight) { learner.learn(row, cls, weight); }
     size_t n_trees() const { return 1; }
     const Tree *tree(size_t) const { return &learner; }
@@ -68,6 +76,10 @@ struct ForestKind {
     void predict(const Row &row, std::vector<double> &proba, Ids &order) {
         learner.predict(row, proba, order);
     }
+    void attribute(const Row &row, int32_t cls, Attribution &found) {
+        learner.attribute(row, cls, found);
+    }
+    static bool is_of_trees() { return true; }
     void learn(const Row &row, int32_t cls, double) { learner.learn(row, cls); }
     size_t n_trees() const { return learner.size(); }
     const Tree *tree(size_t i) const { return &learner.tree(i); }
@@ -94,6 +106,10 @@ template <bool is_leveraging> struct BaggingKind {
     void predict(const Row &row, std::vector<double> &proba, Ids &order) {
         learner.predict(row, proba, order);
     }
+    void attribute(const Row &row, int32_t cls, Attribution &found) {
+        learner.attribute(row, cls, found);
+    }
+    bool is_of_trees() const { return learner.is_of_trees(); }
     void learn(const Row &row, int32_t cls, double) { learner.learn(row, cls); }
     size_t n_trees() const { return learner.size(); }
     const Tree *tree(size_t i) const { return learner.tree(i); }
@@ -109,6 +125,7 @@ template <class Kind> struct Model {
     std::vector<double> proba;
     Ids order;
     std::vector<double> weights;
+    Attribution attribution;
     // The row that the trees last saw: predicting for it and then learning it shares the work.
     std::vector<double> last;
 
@@ -342,6 +359,49 @@ template <class Kind> class Type {
         });
     }
 
+    // Base, names, values, contributions and P(True); of a feature never learned, 0.
+    static PyObject *attribution(Model<Kind> &model, size_t i, PyObject *features, int32_t truth) {
+        const Row row = model.events.row(i);
+        model.predict_next(row);
+        Attribution &found = model.attribution;
+        found.clear(model.context.schema.features.size());
+        model.kind.attribute(row, truth, found);
+        const Ref names(PyDict_Keys(features)), values(PyDict_Values(features));
+        if (!names || !values) return nullptr;
+        const Py_ssize_t n = PyList_GET_SIZE(names.get());
+        Ref contributions(PyList_New(n));
+        for (Py_ssize_t j = 0; contributions && j < n; j++) {
+            const int slot = model.events.slots(i)[j];
+            const double told = slot < 0 ? 0.0 : found.contributions[static_cast<size_t>(slot)];
+            PyObject *contribution = PyFloat_FromDouble(told);
+            if (contribution == nullptr) return nullptr;
+            PyList_SET_ITEM(contributions.get(), j, contribution);
+        }
+        if (!contributions) return nullptr;
+        return Py_BuildValue("dOOOd", found.base, names.get(), values.get(), contributions.get(),
+                             model.probability_of(truth));
+    }
+
+    static PyObject *path_attributions(PyObject *object, PyObject *xs) {
+        return with_model(object, [&](Model<Kind> &model) -> PyObject * {
+            if (!model.kind.is_of_trees()) Py_RETURN_NONE;
+            const Ref dicts(PySequence_Tuple(xs));
+            if (!dicts || !model.events.read_all(dicts.get()) || !model.events.recognise()) {
+                return nullptr;
+            }
+            model.last.clear();
+            const int32_t truth = model.events.find_class(Py_True);
+            Ref found(PyList_New(static_cast<Py_ssize_t>(model.events.size())));
+            for (size_t i = 0; found && i < model.events.size(); i++) {
+                const auto at = static_cast<Py_ssize_t>(i);
+                PyObject *made = attribution(model, i, PyTuple_GET_ITEM(dicts.get(), at), truth);
+                if (made == nullptr) return nullptr;
+                PyList_SET_ITEM(found.get(), at, made);
+            }
+            return found.release();
+        });
+    }
+
     // _run_array(X, names, y, w, predicts): y and w may be None. Gives P of each class, row by row,
     // classes in sorted order.
     static PyObject *run_array(PyObject *object, PyObject *const *arguments, Py_ssize_t n,
@@ -490,6 +550,9 @@ template <class Kind> class Type {
              "predict_proba_dicts($self, xs)\n--\n\nPredict for each of a sequence of dicts."},
             {"probabilities", probabilities, METH_O,
              "probabilities($self, xs)\n--\n\nPredict P(True) for each of a sequence of dicts."},
+            {"path_attributions", path_attributions, METH_O,
+             "path_attributions($self, xs)\n--\n\nSay of each of a sequence of dicts why P(True) is what it is: base, names, values, "
+             "contributions, P(True). None of what is not made of trees."},
             {"_run_array", fast_method(run_array), kFastKeywords, nullptr},
             {"dump", dump, METH_NOARGS,
              "dump($self)\n--\n\nWrite parameters and state as bytes, equal for equal models."},
