@@ -3,7 +3,8 @@
     python -m benchmarks.reasons [--events 5000]
 
 A batch of the score lane explains its alerts in one call, so the cost is shown for one alert in a
-batch and for sixteen.
+batch and for sixteen. "live" is for one alert after each 20 examples that the model learns, less
+what learning them costs where nobody asks; "occluded" what the alert would cost by occlusion.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import argparse
 import random
 from collections.abc import Callable
 from time import process_time
+from typing import Any
 
 from models import Example, Learner, Task, build
+from models.reasons import occlude, usual_values
 from models.types import Features
 
 PIPELINES = ("logistic", "fraud", "gaussian-nb", "hoeffding-tree", "adaptive-random-forest")
 N_ROUNDS = 5
 BATCH = 16
+LEARNED_BETWEEN = 20
 
 
 def events(pipeline: str, n: int) -> list[Features]:
@@ -39,13 +43,18 @@ def events(pipeline: str, n: int) -> list[Features]:
 def learned(pipeline: str, rows: list[Features]) -> Learner:
     """Give a learner that has learned the rows."""
     learner = Learner(build(pipeline, Task.BINARY, 1), Task.BINARY)
-    examples = [
+    examples = examples_of(rows)
+    learner.absorb(examples, range(len(rows)))
+    return learner
+
+
+def examples_of(rows: list[Features]) -> list[Example]:
+    """Label the rows."""
+    return [
         Example(f"e{i}", x, x.get("f0", 0) > 1 or x.get("TX_AMOUNT", 0) > 60, 0.5, "v1-0", 0, i, i,
                 "labels/0", i, i)
         for i, x in enumerate(rows)
     ]  # fmt: skip
-    learner.absorb(examples, range(len(rows)))
-    return learner
 
 
 def microseconds(call: Callable[[], object], n: int) -> float:
@@ -58,6 +67,26 @@ def microseconds(call: Callable[[], object], n: int) -> float:
     return best / n * 1e6
 
 
+def live(pipeline: str, rows: list[Features], n: int) -> float:
+    """Give the time of an alert among examples, in microseconds, without what these take."""
+    examples = examples_of(rows)
+    more = [(e, i) for i, e in enumerate(examples[: n * LEARNED_BETWEEN])]
+    parts = [more[i : i + LEARNED_BETWEEN] for i in range(0, len(more), LEARNED_BETWEEN)]
+    best = {True: float("inf"), False: float("inf")}
+    for _ in range(N_ROUNDS):
+        for explains in (True, False):
+            learner = learned(pipeline, rows)
+            if explains:
+                learner.explain_many(rows[:1])
+            start = process_time()
+            for part in parts:
+                learner._model.learn_many(part)
+                if explains:
+                    learner.explain_many([part[0][0].features])
+            best[explains] = min(best[explains], process_time() - start)
+    return (best[True] - best[False]) / len(parts) * 1e6
+
+
 def measure(pipeline: str, n: int) -> None:
     """Print the line of a pipeline."""
     rows = events(pipeline, n)
@@ -68,7 +97,14 @@ def measure(pipeline: str, n: int) -> None:
     one = microseconds(lambda: [learner.explain_many([x]) for x in some], len(some))
     many = microseconds(lambda: [learner.explain_many(b) for b in batches], len(some))
     method = learner.explain_many(some[:1])[0].method
-    print(f"{pipeline:24}{len(some[0]):7}   {method:10}{predict:9.2f}{one:7.1f}{many:12.1f}")
+    usual = usual_values(learner._probes)
+    score_many: Any = learner.score_many
+    hidden = microseconds(lambda: [occlude(x, usual, score_many) for x in some], len(some))
+    among = live(pipeline, rows, 100)
+    print(
+        f"{pipeline:24}{len(some[0]):7}   {method:10}{predict:9.2f}{one:7.1f}{many:9.1f}"
+        f"{among:9.1f}{hidden:11.1f}"
+    )
 
 
 def main() -> None:
@@ -76,7 +112,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=5_000)
     n = parser.parse_args().events
-    print("us for each alert      features   method      predict   one   sixteen in a batch")
+    print(f"{'us for each alert':23}features   method      predict    one  sixteen", end="")
+    print("     live   occluded")
     for pipeline in PIPELINES:
         measure(pipeline, n)
 

@@ -28,9 +28,9 @@ Modules, from the ground up: `types`, `errors`; `features` of an entity's past; 
 `pipelines`; `reliability`, `ranking` and `prequential`; `clocks`; `tasks`, `thresholds`, `rare`;
 `segments` and `detectors`, `drift`, `watches` of segments within one budget, `movement`, which says
 what moved, and `data_drift`; `response`, `contest` and `policies`; `pickling`; `fused` and
-`compiled`, which are faster; `anatomy`, `reasons` and `model`; `seen` and `learner`; `lineage`;
-`exposure`; `gate` and `duel`; `sealing`; `checkpoint`; `stores` keep what that encodes. Beside
-them, `card_precision` measures what a team would find.
+`compiled`, which are faster; `anatomy`, `paths`, `reasons`, `importance` and `model`; `seen` and
+`learner`; `lineage`; `exposure`; `gate` and `duel`; `sealing`; `checkpoint`; `stores` keep what
+that encodes. Beside them, `card_precision` measures what a team would find.
 """
 
 from models.checkpoint import (

@@ -148,7 +148,7 @@ class Learner:
         """Attribute the scores that `score_many` gives now to features; not of multiclass ones."""
         score_many = cast(ScoreMany, self.score_many)
         found = self._model.explain_many(batch, self._probes, score_many)
-        return found if self._honest is None else [one.along(*self._honest.line) for one in found]
+        return found if self._honest is None else [one.corrected(self._honest) for one in found]
 
     def absorb(self, examples: Sequence[Example], offsets: Sequence[int]) -> LearnOutcome:
         """Fold a batch of the examples log into the state.

@@ -13,7 +13,7 @@ from models.compiled.twins import compiled_twin, is_compiled, river_twin
 from models.errors import LearnFailed
 from models.fused import fuse
 from models.pipelines import takes_weight
-from models.reasons import Attribution, ScoreMany, explain
+from models.reasons import Attribution, ScoreMany, UsualValues, explain
 from models.types import Example, Features, Score, Task
 
 
@@ -48,6 +48,7 @@ class Model:
         # A few estimators (River's forests) set themselves up at the first features they see. It
         # must be the log that decides which those are, so an untrained model scores with a copy.
         self._untrained: Any = None if self.n_learned else copy.deepcopy(self.estimator)
+        self._usual = UsualValues()
 
     def __getstate__(self) -> dict[str, Any]:
         estimator = river_twin(self.estimator)
@@ -99,7 +100,7 @@ class Model:
     ) -> list[Attribution]:
         """Attribute scores to features; see `models.reasons.explain`."""
         model = self.estimator if self._untrained is None else self._untrained
-        return explain(model, batch, probes, score_many)
+        return explain(model, batch, lambda: self._usual.of(probes), score_many)
 
     def learn_many(self, chosen: Sequence[tuple[Example, int]]) -> None:
         """Learn examples, given with their offsets, as `learn_one` for each would.

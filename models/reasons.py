@@ -1,16 +1,18 @@
 """Why a score is what it is: the features that pushed it, with signed contributions.
 
-Two methods, by what the model is:
+Three methods, by what the model is:
 
 - **linear**: of a linear model, also after a scaler or other transformers, each weight times its
   (scaled) value. They and the intercept add up to the margin, which is exact.
+- **path**: of a tree or a forest that says P(True), how much each split on an event's way moves it,
+  and naive Bayes where that way ends (see `models.paths`). It costs a few predictions.
 - **occlusion**: of any other model, how much the score falls when a feature alone is replaced by
   what is usual for it among the examples that the learner keeps as probes (the mean of numbers, the
   commonest of others; Zeiler and Fergus, ECCV 2014, do so with parts of pictures). It costs one
   prediction for each feature and two more. What features do only together is in `rest`.
 
-In both, `base + contributions + rest` is what was explained: `rest` holds what the features that
-are not listed contribute.
+In all, `base + contributions + rest` is what was explained: `rest` holds what the features that
+are not listed contribute, and what no feature does alone.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 from river import compose, linear_model, preprocessing
 
+from models.paths import path_attributions, share_out
+from models.rare import HonestScores
 from models.types import Features, FeatureValue
 
 
@@ -78,14 +82,25 @@ class Attribution(NamedTuple):
         columns = self.names, self.values, self.usual, self.contributions
         return list(map(Part._make, zip(*columns, strict=True)))
 
-    def along(self, slope: float, shift: float) -> Attribution:
-        """Give the attribution of log-odds that were stretched and moved; else itself."""
-        if self.unit != "log_odds":
+    def corrected(self, honest: HonestScores) -> Attribution:
+        """Give the attribution of the score that is published where the model's is corrected."""
+        if self.method == "occlusion":  # It is of published scores.
             return self
+        if self.unit == "log_odds":
+            slope, shift = honest.line
+            return self._replace(
+                base=slope * self.base + shift,
+                contributions=[slope * contribution for contribution in self.contributions],
+                total=slope * self.total + shift,
+            )
+
+        def curve(p: float) -> float:
+            return honest.correct([min(1.0, max(0.0, p))])[0]
+
+        rest = self.total - self.base - math.fsum(self.contributions)
+        *contributions, _ = share_out(curve, self.base, [*self.contributions, rest])
         return self._replace(
-            base=slope * self.base + shift,
-            contributions=[slope * contribution for contribution in self.contributions],
-            total=slope * self.total + shift,
+            base=curve(self.base), contributions=contributions, total=curve(self.total)
         )
 
     def top(self, n: int, names: Mapping[str, str]) -> Reasons:
@@ -143,14 +158,20 @@ class LinearExplainer:
         return Attribution("linear", self._unit, self._intercept, *columns, total)
 
 
-def linear_explainable(model: Any) -> tuple[list[Any], Any] | None:
-    """Give the transformers and the regression of a linear model; None of another one."""
-    *transformers, last = _steps(model)
-    if hasattr(last, "to_river"):
-        *own, last = _steps(last.to_river())
-        transformers += own
-    is_linear = isinstance(last, linear_model.LogisticRegression | linear_model.LinearRegression)
-    return (transformers, last) if is_linear else None
+class UsualValues:
+    """What is usual for each feature, found again when there are other probes."""
+
+    def __init__(self) -> None:
+        self._probes: Sequence[Features] = ()
+        self._n = 0
+        self._found: dict[str, FeatureValue] = {}
+
+    def of(self, probes: Sequence[Features]) -> dict[str, FeatureValue]:
+        """Give what is usual among probes, of which there may be more each time."""
+        if probes is not self._probes or len(probes) != self._n:
+            self._found = usual_values(probes)
+            self._probes, self._n = probes, len(probes)
+        return self._found
 
 
 def _steps(model: Any) -> list[Any]:
@@ -163,18 +184,54 @@ ScoreMany: TypeAlias = Callable[[Sequence[Features]], Sequence[float]]
 
 
 def explain(
-    model: Any, batch: Sequence[Features], probes: Sequence[Features], score_many: ScoreMany
+    model: Any,
+    batch: Sequence[Features],
+    usual: Callable[[], Mapping[str, FeatureValue]],
+    score_many: ScoreMany,
 ) -> list[Attribution]:
-    """Explain the scores that a model gives now, by the method that fits it."""
-    if (attributions := getattr(model, "attributions", None)) is not None:
+    """Explain the scores that a model gives now, by the method that fits it.
+
+    `usual` gives what is usual for each feature, `score_many` the scores where no other way is
+    left than to ask for them.
+    """
+    *transformers, last = _steps(model)
+    if (attributions := getattr(last, "attributions", None)) is not None:
         # The same as `LinearExplainer` gives, without River's objects between: alerts pass here.
-        intercept, found = attributions(batch)
-        return [Attribution("linear", "log_odds", intercept, *columns) for columns in found]
-    linear = linear_explainable(model)
-    if linear is not None:
-        return list(map(LinearExplainer(*linear), batch))
-    usual = usual_values(probes)
-    return [occlude(features, usual, score_many) for features in batch]
+        intercept, columns = attributions(_transform(transformers, batch))
+        return [Attribution("linear", "log_odds", intercept, *each) for each in columns]
+    if isinstance(last, linear_model.LogisticRegression | linear_model.LinearRegression):
+        return list(map(LinearExplainer(transformers, last), batch))
+    known = usual()
+    paths = _explain_paths(transformers, last, batch, known)
+    return paths or [occlude(features, known, score_many) for features in batch]
+
+
+def _transform(transformers: Sequence[Any], rows: Sequence[Any]) -> Sequence[Any]:
+    for transformer in transformers:
+        rows = list(map(transformer.transform_one, rows))
+    return rows
+
+
+def _explain_paths(
+    transformers: Sequence[Any],
+    trees: Any,
+    batch: Sequence[Features],
+    usual: Mapping[str, FeatureValue],
+) -> list[Attribution] | None:
+    # Scaled values mean nothing to people, and of what else was made of features nothing is usual.
+    is_scaled = bool(transformers) and type(transformers[-1]) is preprocessing.StandardScaler
+    others, scalers = (transformers[:-1], transformers[-1:]) if is_scaled else (transformers, [])
+    shown = _transform(others, batch)
+    told = path_attributions(trees, _transform(scalers, shown))
+    if told is None:
+        return None
+    found = []
+    for (base, names, _, contributions, total), x in zip(told, shown, strict=True):
+        values = [x[name] for name in names]
+        usually = [None if others else usual.get(name) for name in names]
+        columns = names, values, usually, contributions
+        found.append(Attribution("path", "score", base, *columns, total))
+    return found
 
 
 def usual_values(probes: Sequence[Features]) -> dict[str, FeatureValue]:

@@ -128,6 +128,9 @@ class ReasonSettings(Section):
     names: dict[str, str] = Field(
         {}, description="What people call a feature, by the name that it has before the scaler."
     )
+    importance_n: int = Field(
+        1_000, ge=1, le=100_000, description="Explained scores that the importance is the mean of."
+    )
 
     def explaining(self, task: Task) -> Explaining | None:
         """Give what chooses scores to explain; None if none are."""
@@ -136,7 +139,12 @@ class ReasonSettings(Section):
             explainable = (*explainable, Task.REGRESSION)
         if self.of == "none" or task not in explainable:
             return None
-        return Explaining(every=self.of == "scores", top_n=self.top_n, names=self.names)
+        return Explaining(
+            every=self.of == "scores",
+            top_n=self.top_n,
+            names=self.names,
+            importance_n=self.importance_n,
+        )
 
 
 def _fits_the_task(decision: DecisionSettings, info: ValidationInfo) -> DecisionSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.importance import Importance
 from models.reasons import Attribution, Reasons
 
 
@@ -19,9 +20,19 @@ class Explaining:
         Features that are named.
     names
         What people call the features.
+    importance_n
+        Explained scores of the champion that the importance of features is about.
+
+    Attributes
+    ----------
+    importance
+        Which features have mattered lately, on this worker.
     """
 
-    def __init__(self, *, every: bool, top_n: int, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, every: bool, top_n: int, names: Mapping[str, str], importance_n: int
+    ) -> None:
+        self.importance = Importance(importance_n)
         self._every = every
         self._top_n = top_n
         self._names = names

@@ -7,6 +7,7 @@ batch are made by numpy and handed over when scraped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from models.importance import Importance
 from stream.clocks import Reading
 from stream.outages import Outage
 from stream.ports import Outcome, Record
@@ -22,6 +24,9 @@ from stream.ports import Outcome, Record
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 DELAY_BUCKETS_S = (1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0)
 COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+FEATURES_MAX = 50
+"""Features whose importance is told: a pipeline may make one of every category that it meets."""
 
 _COUNTERS = {
     "events": ("events_total", "Events taken from the events topic."),
@@ -87,31 +92,20 @@ class WorkerMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._counters = {
-            key: Counter(f"driftline_{name}", text, registry=self.registry)
-            for key, (name, text) in _COUNTERS.items()
-        }
-        self._dead_letters = Counter(
-            "driftline_dead_letters_total",
-            "Unusable records, by reason.",
-            ["reason"],
-            registry=self.registry,
+        self._counters = {key: self._counter(name, text) for key, (name, text) in _COUNTERS.items()}
+        self._dead_letters = self._counter(
+            "dead_letters_total", "Unusable records, by reason.", "reason"
         )
-        self._refused = Counter(
-            "driftline_versions_refused_total",
-            "Stored versions that did not verify, by reason.",
-            ["reason"],
-            registry=self.registry,
+        self._refused = self._counter(
+            "versions_refused_total", "Stored versions that did not verify, by reason.", "reason"
         )
-        self._drift = Counter(
-            "driftline_drift_total",
+        self._drift = self._counter(
+            "drift_total",
             "Drift signals, by kind, level, direction, and whether of all or of a segment.",
-            ["kind", "level", "direction", "scope"],
-            registry=self.registry,
-        )
+            "kind", "level", "direction", "scope",
+        )  # fmt: skip
         self._by_arm = {
-            key: Counter(f"driftline_{key}_total", text, ["arm"], registry=self.registry)
-            for key, text in _ARM_COUNTERS.items()
+            key: self._counter(f"{key}_total", text, "arm") for key, text in _ARM_COUNTERS.items()
         }
         self._latency = self._histogram(
             "score_latency_seconds", "From an event's Kafka timestamp to its score's ack.",
@@ -135,6 +129,11 @@ class WorkerMetrics:
         self._staleness = self._gauge(
             "model_staleness_seconds", "Since the snapshot in use was known to be the newest."
         )
+        self._importance = self._gauge(
+            "feature_importance",
+            "Mean absolute contribution to the scores explained last, in their unit.",
+            "feature", "unit",
+        )  # fmt: skip
         self._entities = self._gauge("entities", "Entities in memory.", "lane")
         self._entity_bytes = self._gauge("entity_bytes", "What they take in memory.", "lane")
         self._outage = self._gauge(
@@ -144,6 +143,9 @@ class WorkerMetrics:
             "outage_retries", "Calls tried again because a server was away, so far.", "server"
         )
         self._lanes_owned = self._gauge("lanes_owned", "Lanes open on this worker.")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"driftline_{name}", text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"driftline_{name}", text, labels, registry=self.registry)
@@ -201,6 +203,12 @@ class WorkerMetrics:
         """Tell which model scores here."""
         self._model_position.set(position)
         self._staleness.set(staleness_s)
+
+    def set_importance(self, importance: Importance) -> None:
+        """Tell which features matter most; those that no longer do disappear."""
+        self._importance.clear()
+        for feature, value in islice(importance.values().items(), FEATURES_MAX):
+            self._importance.labels(feature, importance.unit).set(value)
 
     def set_version(self, n_bytes: int, age_s: float) -> None:
         """Tell of the last version that this worker cut or loaded."""

@@ -202,6 +202,8 @@ class ScoreHandler:
             chosen := self._explaining.choose(scores, threshold, position)
         ):
             explained = scorer.explain_many([rows[i] for i in chosen])
+            if arm is None:
+                self._explaining.importance.add(explained)
             for i, attribution in zip(chosen, explained, strict=True):
                 reasons[i] = self._explaining.tell(attribution)
         return [

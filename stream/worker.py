@@ -101,6 +101,7 @@ class Worker:
         self._audit: list[Message] = []
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
         self._label_free = LabelFree(drift_settings(settings.drift), name, clock.now)
+        self._explaining = settings.reasons.explaining(settings.model.task)
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
         runs_on = "compiled estimators" if self._fresh().is_compiled else "River's own estimators"
         log.info("pipeline %s runs on %s", settings.model.pipeline, runs_on)
@@ -207,7 +208,7 @@ class Worker:
             threshold=settings.decision.threshold(settings.model.threshold),
             ttl=settings.join.ttl,
             silence=self._silence(partition),
-            explaining=settings.reasons.explaining(settings.model.task),
+            explaining=self._explaining,
             stage=stage if place or stage.adds else None,
             observe=self._label_free.observe if settings.drift.label_free else None,
         )
@@ -334,6 +335,8 @@ class Worker:
         )
         _, position, _ = self.model.stamp()
         self.metrics.set_model(position, self.model.age)
+        if self._explaining is not None:
+            self.metrics.set_importance(self._explaining.importance)
         for lane in lanes:
             if isinstance(lane.handler, LearnHandler) and lane.handler.learner is not None:
                 self.metrics.set_prequential(lane.handler.learner.metrics())

@@ -12,10 +12,12 @@ import pytest
 from models.reasons import Reason, Reasons
 from models.stores.memory import MemoryStore
 from models.types import Example
+from stream.arms import Arm
 from stream.decoding import EventDecoder
 from stream.learners import new_learner
 from stream.messages import Pending, decision_of, decode_decision, decode_pending, encode_json
 from stream.messages import encode_pending as encode
+from stream.metrics import WorkerMetrics
 from stream.ports import Record
 from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
@@ -38,23 +40,26 @@ class ScoreLane:
 
     def __init__(self, **reasons: Any) -> None:
         self.settings = Settings(
-            event={"features": {"a": {}, "b": {}}}, reasons={"names": NAMES, **reasons}
+            event={"entity": "card", "features": {"a": {}, "b": {}}},
+            reasons={"names": NAMES, **reasons},
         )
         self.learner = new_learner(self.settings)
         self.model = ModelInForce(lambda: new_learner(self.settings), lambda: 0.0, 9.0)
         self.model.go_live(self.learner, "v1-0", None)
         self.store = MemoryStore(ttl=1e9)
+        self.arms = make_arms(self.store)
+        self.explaining = self.settings.reasons.explaining(self.settings.model.task)
         self.handler = ScoreHandler(
             0,
             topic="app.events",
             decoder=EventDecoder(self.settings.event),
             scorer=self.model,
-            arms=make_arms(self.store),
+            arms=self.arms,
             store=self.store,
             task=self.settings.model.task,
             threshold=0.5,
             ttl=1e9,
-            explaining=self.settings.reasons.explaining(self.settings.model.task),
+            explaining=self.explaining,
         )
 
     def learn(self, start: int, n: int) -> None:
@@ -68,7 +73,10 @@ class ScoreLane:
     async def score(self, *values: float, first: int = 0) -> dict[str, list[bytes]]:
         """Score events, and give what is published by topic."""
         records: list[Record] = [
-            FakeRecord(first + i, json.dumps({"id": f"e{first + i}", "a": a, "b": 1}).encode())
+            FakeRecord(
+                first + i,
+                json.dumps({"id": f"e{first + i}", "card": "c1", "a": a, "b": 1}).encode(),
+            )
             for i, a in enumerate(values)
         ]
         outcome = await self.handler.absorb(records, first, 0.0)
@@ -123,6 +131,35 @@ def test_reasons_are_given_to_whom_they_are_configured_for(of: str, n_explained:
         published = await lane.score(6.0, 0.0, 1.0)
         assert sum(b'"reasons"' in score for score in published["scores"]) == n_explained
         assert len(published["alerts"]) == 1
+
+    asyncio.run(main())
+
+
+def test_the_importance_of_features_is_of_what_the_champion_explained() -> None:
+    """A challenger's reasons are published, but are another model's; it is told to Prometheus."""
+
+    async def main() -> None:
+        lane = ScoreLane(importance_n=2)
+        lane.learn(0, 400)
+        await lane.open()
+        await lane.score(6.0, 0.0, 5.0, 4.5)
+        assert lane.explaining is not None
+        importance = lane.explaining.importance
+
+        def mean(*values: float) -> float:
+            told = lane.learner.explain_many([{"a": a, "b": 1.0} for a in values])
+            return sum(abs(one.contributions[0]) for one in told) / len(told)
+
+        assert importance.values() == {"a": mean(5.0, 4.5), "b": 0.0}
+        lane.arms.go_live([(Arm("tree", 1.0, 0.0, "v2-0"), lane.learner)])
+        published = await lane.score(6.0, first=9)
+        assert decode_decision(published["alerts"][0]).arm == "tree"
+        # The champion has scored it as well, so it is there once.
+        expected = mean(4.5, 6.0)
+        metrics = WorkerMetrics()
+        metrics.set_importance(importance)
+        line = 'driftline_feature_importance{feature="a",unit="log_odds"} '
+        assert f"{line}{expected}\n" in metrics.exposition().decode()
 
     asyncio.run(main())
 

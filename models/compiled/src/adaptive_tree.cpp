@@ -1,8 +1,26 @@
 #include "adaptive_tree.hpp"
 
 #include <cmath>
+#include <numeric>
 
 namespace driftline {
+
+template <class Meet, class Take>
+void AdaptiveTree::walk(const Row &row, Meet &&meet, Take &&take) const {
+    int32_t at = root_;
+    // River meets a node twice that it was sent to for want of a feature.
+    int n_met = 1;
+    while (!node(at).is_leaf()) {
+        const int32_t alternate = node(at).watch->alternate;
+        for (int i = 0; alternate >= 0 && i < n_met; i++) meet(alternate);
+        const int32_t next = step(node(at), row);
+        n_met = next >= 0 ? 1 : 2;
+        const int32_t branch = next >= 0 ? next : most_common(node(at));
+        take(at, branch);
+        at = branch;
+    }
+    meet(at);
+}
 
 void AdaptiveTree::predict(const Row &row, std::vector<double> &proba) {
     for (const int32_t cls : classes_) proba[static_cast<size_t>(cls)] = 0.0;
@@ -14,21 +32,33 @@ void AdaptiveTree::predict(const Row &row, std::vector<double> &proba) {
             proba[static_cast<size_t>(shares[i].cls)] += weighed_[i];
         }
     };
-    int32_t at = root_;
-    // River meets a node twice that it was sent to for want of a feature.
-    int n_met = 1;
-    while (!node(at).is_leaf()) {
-        const int32_t alternate = node(at).watch->alternate;
-        for (int i = 0; alternate >= 0 && i < n_met; i++) add(alternate);
-        const int32_t next = step(node(at), row);
-        n_met = next >= 0 ? 1 : 2;
-        at = next >= 0 ? next : most_common(node(at));
-    }
-    add(at);
+    walk(row, add, [](int32_t, int32_t) {});
     double total = 0.0;
     for (const int32_t cls : classes_) total += proba[static_cast<size_t>(cls)];
     if (total == 0.0 || std::isnan(total)) return;
     for (const int32_t cls : classes_) proba[static_cast<size_t>(cls)] *= 1 / total;
+}
+
+void AdaptiveTree::attribute(const Row &row, int32_t cls, double times, Attribution &found) {
+    if (root_ < 0) return;
+    const auto loudness = [&](int32_t at) {
+        weigh(at, row, weighed_);
+        return std::accumulate(weighed_.begin(), weighed_.end(), 0.0);
+    };
+    double total = 0.0;
+    walk(row, [&](int32_t at) { total += loudness(at); }, [](int32_t, int32_t) {});
+    if (!(total > 0.0)) return;
+    double share = share_below(root_, cls, 0.0), left = times;
+    found.base += times * share;
+    found.votes += times;
+    const auto meet = [&](int32_t at) {
+        const double part = times * loudness(at) / total;
+        credit_leaf(at, row, cls, part, found);
+        left -= part;
+    };
+    walk(row, meet, [&](int32_t at, int32_t branch) {
+        share = credit_split(at, branch, row, cls, share, left, found);
+    });
 }
 
 void AdaptiveTree::learn(const Row &row, int32_t cls, double weight) {
@@ -41,6 +71,7 @@ void AdaptiveTree::learn(const Row &row, int32_t cls, double weight) {
 
 void AdaptiveTree::learn_node(int32_t at, const Row &row, int32_t cls, double weight,
                               bool is_root) {
+    forget_mass(at);
     if (node(at).is_leaf()) {
         learn_adaptive_leaf(at, at, row, cls, weight);
     } else {

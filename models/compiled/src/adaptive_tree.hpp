@@ -27,6 +27,8 @@ class AdaptiveTree : public Tree {
     }
 
     void predict(const Row &row, std::vector<double> &proba);
+    // As a tree's; an alternate's part leaves the way where the alternate stands.
+    void attribute(const Row &row, int32_t cls, double times, Attribution &found);
     void learn(const Row &row, int32_t cls, double weight);
 
     int64_t n_alternate_trees() const { return n_alternates_; }
@@ -39,6 +41,9 @@ class AdaptiveTree : public Tree {
     }
 
    private:
+    // Go the way of a row from the root, telling of each leaf whose votes count, alternates
+    // included, and of each split with the branch that is taken.
+    template <class Meet, class Take> void walk(const Row &row, Meet &&meet, Take &&take) const;
     void learn_node(int32_t at, const Row &row, int32_t cls, double weight, bool is_root);
     void learn_split(int32_t at, const Row &row, int32_t cls, double weight, bool is_root);
     // True if the leaf was an alternate (`place` is not it) and has replaced what it stood beside.

@@ -70,6 +70,17 @@ void Bagging::predict(const Row &row, std::vector<double> &proba, std::vector<in
     for (const int32_t cls : order) proba[static_cast<size_t>(cls)] /= total;
 }
 
+void Bagging::attribute(const Row &row, int32_t cls, Attribution &found) {
+    for (Member &member : members_) {
+        if (auto *adaptive = std::get_if<AdaptiveTree>(&member.model)) {
+            adaptive->attribute(row, cls, 1.0, found);
+        } else if (auto *tree = std::get_if<Tree>(&member.model)) {
+            tree->attribute(row, cls, 1.0, found);
+        }
+    }
+    found.average();
+}
+
 void Bagging::learn(const Row &row, int32_t cls) {
     bool has_changed = false;
     for (Member &member : members_) {

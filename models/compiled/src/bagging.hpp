@@ -78,6 +78,8 @@ class Bagging {
     void forget_row();
     // Fill `proba`, by class id, for the classes listed in `order`, which is River's order.
     void predict(const Row &row, std::vector<double> &proba, std::vector<int32_t> &order);
+    // Why it says what it says of the row that it was last asked about: the mean of its trees.
+    void attribute(const Row &row, int32_t cls, Attribution &found);
     void learn(const Row &row, int32_t cls);
 
     // How often the worst member was replaced.

@@ -42,6 +42,9 @@ class Events {
     // Valid until the next call; needs no GIL.
     Row row(size_t i);
     int32_t label(size_t i) const { return labels_[i]; }
+    // Of a row of dicts: the id of each item's feature, negative where it was never learned.
+    const int *slots(size_t i) const { return rows_.slots(i); }
+    size_t width(size_t i) const { return rows_.width(i); }
     // The dense values of the last row, for comparison with those of another.
     const std::vector<double> &dense() const { return dense_; }
 

@@ -9,12 +9,11 @@ void Forest::predict(const Row &row, std::vector<double> &proba, std::vector<int
     proba_.resize(proba.size());
     for (Member &member : members_) {
         member.tree.predict(row, proba_);
-        const double accuracy = member.record.accuracy();
-        const bool is_weighted = !rules_->disable_weighted_vote && accuracy > 0.0;
+        const double weight = member.record.weight(*rules_);
         const bool is_first = order.empty();
         for (const int32_t cls : member.tree.classes()) {
             const auto at = static_cast<size_t>(cls);
-            const double vote = is_weighted ? proba_[at] * accuracy : proba_[at];
+            const double vote = proba_[at] * weight;
             if (is_first || std::find(order.begin(), order.end(), cls) == order.end()) {
                 order.push_back(cls);
                 proba[at] = vote;
@@ -27,6 +26,13 @@ void Forest::predict(const Row &row, std::vector<double> &proba, std::vector<int
     for (const int32_t cls : order) total += proba[static_cast<size_t>(cls)];
     if (total <= 0.0) return;
     for (const int32_t cls : order) proba[static_cast<size_t>(cls)] /= total;
+}
+
+void Forest::attribute(const Row &row, int32_t cls, Attribution &found) {
+    for (Member &member : members_) {
+        member.tree.attribute(row, cls, member.record.weight(*rules_), found);
+    }
+    found.average();
 }
 
 void Forest::learn(const Row &row, int32_t cls) {

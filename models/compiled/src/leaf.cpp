@@ -14,6 +14,8 @@ constexpr size_t kNone = std::numeric_limits<size_t>::max();
 // 0.5 * math.log(math.tau)
 const double kHalfLogTau = 0.5 * std::log(6.283185307179586);
 
+double sigmoid(double logit) { return 1.0 / (1.0 + std::exp(-logit)); }
+
 }  // namespace
 
 double sum(const std::vector<Share> &shares) {
@@ -49,9 +51,8 @@ bool Leaf::naive_bayes(const Row &row, std::vector<double> &votes, Scratch &scra
     const double total = total_weight();
     if (total == 0.0) return false;
     const size_t n = features_.size();
-    std::vector<double> &x = scratch.values, &term = scratch.terms;
+    std::vector<double> &x = scratch.values;
     x.resize(n);
-    term.resize(n);
     for (size_t s = 0; s < n; s++) x[s] = row[features_[s]];
     double greatest = -kInfinity;
     for (size_t c = 0; c < shares_.size(); c++) {
@@ -61,26 +62,8 @@ bool Leaf::naive_bayes(const Row &row, std::vector<double> &votes, Scratch &scra
             continue;
         }
         double vote = std::log(shares_[c].weight / total);
-        if (const Block *block = find_block(c)) {
-            const double *mean = column(*block, kMean);
-            const double *neg_two_variance = column(*block, kNegTwoVariance);
-            const double *half_log_variance = column(*block, kHalfLogVariance);
-            for (size_t s = 0; s < n; s++) {
-                const double d = x[s] - mean[s];
-                const double t = d * d / neg_two_variance[s] - kHalfLogTau - half_log_variance[s];
-                term[s] = t == t ? t : 0.0;  // NaN: the event lacks the feature.
-            }
-        } else {
-            std::fill(term.begin(), term.end(), 0.0);
-        }
-        if (n_nominals_ > 0) {
-            for (size_t s = 0; s < n; s++) {
-                if (nominals_[s] == nullptr || x[s] != x[s]) continue;
-                term[s] = nominals_[s]->log_probability(static_cast<int32_t>(x[s]),
-                                                        shares_[c].cls);
-            }
-        }
-        for (size_t s = 0; s < n; s++) vote += term[s];
+        log_likelihoods(c, scratch);
+        for (size_t s = 0; s < n; s++) vote += scratch.terms[s];
         votes.push_back(vote);
         greatest = std::max(greatest, vote);
     }
@@ -90,6 +73,64 @@ bool Leaf::naive_bayes(const Row &row, std::vector<double> &votes, Scratch &scra
     const double log_evidence = greatest + std::log(evidence);
     for (double &vote : votes) vote = std::exp(vote - log_evidence);
     return true;
+}
+
+void Leaf::log_likelihoods(size_t share, Scratch &scratch) const {
+    const std::vector<double> &x = scratch.values;
+    const size_t n = x.size();
+    std::vector<double> &term = scratch.terms;
+    term.resize(n);
+    if (const Block *block = find_block(share)) {
+        const double *mean = column(*block, kMean);
+        const double *neg_two_variance = column(*block, kNegTwoVariance);
+        const double *half_log_variance = column(*block, kHalfLogVariance);
+        for (size_t s = 0; s < n; s++) {
+            const double d = x[s] - mean[s];
+            const double t = d * d / neg_two_variance[s] - kHalfLogTau - half_log_variance[s];
+            term[s] = t == t ? t : 0.0;  // NaN: the event lacks the feature.
+        }
+    } else {
+        std::fill(term.begin(), term.end(), 0.0);
+    }
+    if (n_nominals_ > 0) {
+        for (size_t s = 0; s < n; s++) {
+            if (nominals_[s] == nullptr || x[s] != x[s]) continue;
+            term[s] = nominals_[s]->log_probability(static_cast<int32_t>(x[s]),
+                                                    shares_[share].cls);
+        }
+    }
+}
+
+void Leaf::attribute(const Row &row, int32_t cls, double times, std::vector<double> &contributions,
+                     Scratch &scratch) const {
+    if (shares_.size() != 2) return;
+    const size_t mine = shares_[0].cls == cls ? 0 : 1, other = 1 - mine;
+    const double weight = shares_[mine].weight, against = shares_[other].weight;
+    if (shares_[mine].cls != cls || !(weight > 0.0 && against > 0.0)) return;
+    const size_t n = features_.size();
+    scratch.values.resize(n);
+    for (size_t s = 0; s < n; s++) scratch.values[s] = row[features_[s]];
+    log_likelihoods(other, scratch);
+    std::swap(scratch.terms, scratch.others);
+    log_likelihoods(mine, scratch);
+    std::vector<double> &ratio = scratch.terms;
+    double pro = 0.0, contra = 0.0;
+    for (size_t s = 0; s < n; s++) {
+        ratio[s] -= scratch.others[s];
+        (ratio[s] > 0.0 ? pro : contra) += ratio[s];
+    }
+    if (!std::isfinite(pro) || !std::isfinite(contra)) return;
+    const double prior = std::log(weight / against);
+    const double before = sigmoid(prior), after = sigmoid(prior + (pro + contra));
+    const double up = sigmoid(prior + pro), down = sigmoid(prior + contra);
+    // Each player comes first in one of the two orders.
+    const double gain = times * 0.5 * ((up - before) + (after - down));
+    const double loss = times * 0.5 * ((down - before) + (after - up));
+    for (size_t s = 0; s < n; s++) {
+        double &contribution = contributions[static_cast<size_t>(features_[s])];
+        if (ratio[s] > 0.0) contribution += gain * (ratio[s] / pro);
+        if (ratio[s] < 0.0) contribution += loss * (ratio[s] / contra);
+    }
 }
 
 int32_t Leaf::first_greatest(const std::vector<double> &votes) {

@@ -78,6 +78,7 @@ std::vector<int32_t> sample_features(const Row &row, int32_t n, const Schema &sc
 struct Scratch {
     std::vector<double> values;
     std::vector<double> terms;
+    std::vector<double> others;
 };
 
 // A class in the eyes of a numeric feature's observer: a Gaussian, and the range seen.
@@ -103,6 +104,11 @@ class Leaf {
     void majority(std::vector<double> &votes) const;
     // By share; false where River's naive Bayes has nothing to say.
     bool naive_bayes(const Row &row, std::vector<double> &votes, Scratch &scratch) const;
+    // Add, by feature and `times` over, how far naive Bayes moves P(cls) from the class's share. What
+    // speaks for the class and what speaks against it are two players with a Shapley value each,
+    // which features share by their log-likelihood ratios. Of two classes; else nothing is added.
+    void attribute(const Row &row, int32_t cls, double times, std::vector<double> &contributions,
+                   Scratch &scratch) const;
     // The place of the first greatest vote, or -1.
     static int32_t first_greatest(const std::vector<double> &votes);
     // How far from pure it is: the more, the more a split may bring.
@@ -205,6 +211,8 @@ class Leaf {
         n_learned_ = std::max(n_learned_, static_cast<double>(n));
     }
 
+    // What observers say of a class, in logarithms: `terms`, from the row's `values`.
+    void log_likelihoods(size_t share, Scratch &scratch) const;
     void restore(size_t observer, const ClassGaussian &gaussian);
     size_t observer_of(int32_t feature, size_t guess);
     size_t add_observer(int32_t feature, bool is_nominal);

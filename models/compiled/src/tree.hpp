@@ -10,6 +10,25 @@ namespace driftline {
 
 using TreeContext = Context<TreeRules>;
 
+// Why P of a class is what it is: `base` and what each feature contributes, by id; what is left is
+// the features' together. `votes` is the weight of the trees that it is the mean of.
+struct Attribution {
+    double base = 0.0;
+    double votes = 0.0;
+    std::vector<double> contributions;
+
+    void clear(size_t n_features) {
+        base = votes = 0.0;
+        contributions.assign(n_features, 0.0);
+    }
+    // After the last tree.
+    void average() {
+        if (votes <= 0.0) return;
+        base /= votes;
+        for (double &contribution : contributions) contribution /= votes;
+    }
+};
+
 class Tree : public TreeShape<Leaf, TreeContext> {
    public:
     using TreeShape::TreeShape;
@@ -21,14 +40,19 @@ class Tree : public TreeShape<Leaf, TreeContext> {
     // Leave the trace in nominal observers that River's trees leave when they predict for the row
     // that is now the last.
     void trace(const Row &row);
+    // Add why this tree says what it says of the row that it was last asked about, `times` over; a
+    // tree that says nothing adds nothing. Each split is credited with the change from the share of
+    // the class among all that the leaves below it have seen to that of the branch that is taken
+    // (Saabas' path attribution), naive Bayes in the leaf with what it adds to that.
+    void attribute(const Row &row, int32_t cls, double times, Attribution &found);
     // What is predicted, -1 while no class is known.
     int32_t predict_class(const Row &row);
 
     // In the order of River's predictions.
     const std::vector<int32_t> &classes() const { return classes_; }
-    size_t bytes() const { return bytes_ + sizeof *this; }
+    size_t bytes() const { return bytes_ + bytes_of(masses_) + sizeof *this; }
     // The same, counted again.
-    size_t measure() const { return measure_nodes() + sizeof *this; }
+    size_t measure() const { return measure_nodes() + bytes_of(masses_) + sizeof *this; }
 
     template <class Archive> void archive(Archive &a) {
         a(weight_seen_, arrivals_, n_active_, n_inactive_, growth_allowed_, is_limited_,
@@ -44,6 +68,13 @@ class Tree : public TreeShape<Leaf, TreeContext> {
     bool votes_by_bayes(const Leaf &leaf) const;
     // What naive Bayes says at a leaf, computed once a row; false if nothing.
     bool bayes(int32_t at, const Row &row);
+
+    // The share of a class below a node; `otherwise` where nothing was seen.
+    double share_below(int32_t at, int32_t cls, double otherwise);
+    // Credit a split with the change from `share`; returns the share that the branch has.
+    double credit_split(int32_t at, int32_t branch, const Row &row, int32_t cls, double share,
+                        double times, Attribution &found);
+    void credit_leaf(int32_t at, const Row &row, int32_t cls, double times, Attribution &found);
 
     void begin_learning(int32_t cls, double weight);
     void learn_leaf(int32_t at, const Row &row, int32_t cls, double weight);
@@ -65,6 +96,7 @@ class Tree : public TreeShape<Leaf, TreeContext> {
     Scratch scratch_;
 
    private:
+    const Mass &mass_below(int32_t at, int32_t cls);
     void split(int32_t at, int32_t place, const Suggestion &decision);
 };
 

@@ -85,6 +85,13 @@ struct TreeCounts {
     int64_t height = 0;
 };
 
+// What the leaves below a node have seen: of one class, and of all. Kept by those who ask for it.
+struct Mass {
+    double of_class = 0.0;
+    double total = 0.0;
+    bool is_known = false;
+};
+
 template <class LeafType, class ContextType> class TreeShape {
    public:
     // Draws from the generator that is shared, or from its own.
@@ -121,6 +128,11 @@ template <class LeafType, class ContextType> class TreeShape {
     // River's `traverse(until_leaf=True)`: where a step fails, along the most common path.
     int32_t find_leaf(int32_t at, const Row &row) const;
     double total_weight(int32_t at) const;
+
+    // What is below the node changes; it is called for every node on the way of what is learned.
+    void forget_mass(int32_t at) {
+        if (static_cast<size_t>(at) < masses_.size()) masses_[static_cast<size_t>(at)] = Mass();
+    }
 
     void begin_learning(double weight);
     // Where the row is learned; new categories get a branch on the way. River looks for a split
@@ -184,6 +196,8 @@ template <class LeafType, class ContextType> class TreeShape {
     int32_t displaced_ = kNone;
     // The leaf that the last row was predicted by: what it said is not computed twice.
     int32_t seen_leaf_ = kNone;
+    // By node. It follows from the leaves, so it is no part of the state nor of its budget.
+    std::vector<Mass> masses_;
 
    private:
     // After the budget was reached, room is made down to this part of it, so that it isn't every
@@ -310,6 +324,7 @@ int32_t TreeShape<LeafType, ContextType>::reach_leaf(const Row &row, bool &by_te
     int32_t at = root_;
     by_tests = true;
     while (!node(at).is_leaf()) {
+        forget_mass(at);
         int32_t next = step(node(at), row);
         if (next < 0) {
             by_tests = false;
@@ -370,6 +385,7 @@ int32_t TreeShape<LeafType, ContextType>::allocate() {
     }
     const int32_t at = free_.back();
     free_.pop_back();
+    forget_mass(at);
     return at;
 }
 

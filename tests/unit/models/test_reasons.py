@@ -132,7 +132,7 @@ def test_a_feature_that_was_never_learned_contributes_nothing() -> None:
 
 def test_an_explanation_of_nothing_is_empty() -> None:
     """A model without probes has nothing to compare with."""
-    found = explain(compiled_twin(build("gaussian-nb", Task.BINARY, 1)), [{"a": 1.0}], [], score)
+    found = explain(compiled_twin(build("gaussian-nb", Task.BINARY, 1)), [{"a": 1.0}], dict, score)
     assert found == [Attribution("occlusion", "score", 0.5, [], [], [], [], 0.5)]
 
 
