@@ -40,8 +40,9 @@ format: $(STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(STAMP)  ## Write what is generated: docs/configuration.md
+docs: $(STAMP)  ## Write what is generated: docs/configuration.md, docs/topology.svg
 	@$(BIN)/driftline config reference > docs/configuration.md
+	@$(BIN)/driftline topology -c fraud --svg docs/topology.svg
 
 # Of its own: Quix Streams holds some of our dependencies back.
 $(BENCH)/.installed: pyproject.toml $(NATIVE)

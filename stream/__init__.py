@@ -75,6 +75,8 @@ What all parts share:
     section     what its sections are made of: strictness, secrets, errors
     topics      the table of topics
     topology    the topics and stages of one configuration
+    flow        which lanes read, write and keep what then
+    flow_picture  the same as a picture
     messages    wire formats: what is written, to Kafka and as pending records
     decoding    what producers send: decoding is validation
     clients     how each Kafka and Redis client logs in

@@ -11,7 +11,6 @@ ordered log with a position, and commits as every lane does; the last one scores
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
 
 from models.stores.base import Lease
 from stream import topics
@@ -100,29 +99,3 @@ def partition_of(entity: str, n_partitions: int) -> int:
     (7, 5)
     """
     return zlib.crc32(entity.encode()) % n_partitions
-
-
-def describe(settings: Settings) -> Iterator[str]:
-    """Write the way of events and labels, from log to log."""
-    path, made = event_topics(settings), event_stages(settings)
-    tell_of_labels = [topics.EXAMPLES]
-    known = tuple(settings.event.features)
-    for place, (topic, stage) in enumerate(zip(path, made, strict=True)):
-        key = topic.key if place else settings.event.entity or "the producer's key"
-        yield f"{topic.full_name(settings.app)}, by {key}"
-        kind = lane_kind(place, len(path))
-        onward = [topics.SCORES, topics.ALERTS] if kind == "score" else [path[place + 1]]
-        yield f"  {kind} lanes -> {_names(onward, settings)}"
-        yield from (f"    + {name}" for name in stage.fields.names[len(known) :])
-        known = stage.fields.names
-        if stage.has_risk:
-            tell_of_labels.append(topic)
-    yield topics.LABELS.full_name(settings.app)
-    yield f"  label lanes -> {_names(tell_of_labels, settings)}"
-    yield topics.EXAMPLES.full_name(settings.app)
-    learned = topics.VERSIONS, topics.DRIFT, topics.AUDIT
-    yield f"  learn lane -> {_names(learned, settings)}"
-
-
-def _names(known: Iterable[topics.Topic], settings: Settings) -> str:
-    return ", ".join(topic.full_name(settings.app) for topic in known)
