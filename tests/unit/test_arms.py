@@ -470,7 +470,7 @@ def test_an_alert_of_an_arm_has_the_arms_reasons() -> None:
         assert (decision.arm, decision.decision) == ("tree", "alert")
         (attribution,) = world.challenger().explain_many([{"x": 0.0}])
         assert decision.reasons == attribution.top(5, {})
-        assert attribution.method == "occlusion"
+        assert attribution.method == "path"
 
     run(body, settings(traffic_max=1.0))
 
