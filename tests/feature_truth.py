@@ -74,3 +74,12 @@ def risks_of(spec: EntitySpec, place: int, log: Iterable[Mapping[str, Any]]) -> 
                     n_positive / len(inside) if inside else 0.0
                 )
     return found
+
+
+def alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether features are the same, sums of floats to nine digits after the point."""
+    return a.keys() == b.keys() and all(
+        value == b[name]
+        or (isinstance(value, float) and math.isclose(value, b[name], rel_tol=0.0, abs_tol=1e-9))
+        for name, value in a.items()
+    )

@@ -32,8 +32,8 @@ from stream.topics import ALERTS, DEAD_LETTERS, EVENTS, EXAMPLES, LABELS, SCORES
 from stream.topics import Topic as Log
 from stream.topology import event_topics, lane_kind
 from tests.chaos.feed import EXPECTED_REASON, LAST
-from tests.chaos.remembered import alike, compute
-from tests.feature_truth import Truth
+from tests.chaos.remembered import compute
+from tests.feature_truth import Truth, alike
 
 TOLD_MAX = 5
 """So many of one kind of violation are told one by one."""

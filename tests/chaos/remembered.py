@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -43,15 +42,6 @@ def compute(
         for event_id, features in truth.items():
             computed[event_id].update(features)
     return computed
-
-
-def alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether features are the same, sums of floats to nine digits after the point."""
-    return a.keys() == b.keys() and all(
-        value == b[name]
-        or (isinstance(value, float) and math.isclose(value, b[name], rel_tol=0.0, abs_tol=1e-9))
-        for name, value in a.items()
-    )
 
 
 def _partitions(records: Iterable[Placed]) -> list[list[Any]]:

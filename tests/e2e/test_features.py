@@ -18,7 +18,7 @@ import pytest
 from stream.kafka_log import open_log
 from stream.simulate import Rules, save, simulate
 from tests.e2e.cluster import Cluster
-from tests.feature_truth import Row, risks_of, windows_of
+from tests.feature_truth import Row, alike, risks_of, windows_of
 from tests.waiting import eventually
 
 CONFIG = """
@@ -122,8 +122,8 @@ def check(cluster: Cluster, case: Case, payments: Path, deadline_s: float) -> No
     for partition in read(cluster, "by-TERMINAL_ID"):
         terminals |= risks_of(of_terminal, 1, partition)
     for event_id, features in learned.items():
-        for name, value in {**customers[event_id], **terminals[event_id]}.items():
-            assert features[name] == pytest.approx(value, abs=1e-9), (event_id, name)
+        expected = {**customers[event_id], **terminals[event_id]}
+        assert alike(expected, {name: features[name] for name in expected}), event_id
     longest = f"TERMINAL_ID.risk.{max(case.risks)}d"
     assert any(f[longest] > 0 for f in terminals.values()), "no label mattered"
 
