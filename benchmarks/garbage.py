@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ GARBAGE: list[Any] = [
 WRONG_NAMES: list[Any] = [b"a", 1.5, None, (1,)]
 
 
-class Calls:
+class Calls(ABC):
     """Calls of random kinds, one after the other; what is refused must have changed nothing."""
 
     KINDS: ClassVar[Mapping[str, float]]
@@ -40,6 +41,6 @@ class Calls:
         else:
             self.counts[kind] += 1
 
+    @abstractmethod
     def _state(self, i: int) -> Any:
         """Give what a refusal must not change; None where the call is not compared."""
-        raise NotImplementedError

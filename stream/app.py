@@ -55,7 +55,7 @@ STREAM_BUFFER_BATCHES = 4096
 bounds memory is that lanes hold their partitions."""
 
 
-class LaneApp(faust.App):  # type: ignore[misc]
+class LaneApp(faust.App):
     """Faust's application, with the lanes that its agents deliver to."""
 
     lanes: Lanes

@@ -70,7 +70,7 @@ class BatchSchema(faust.Schema[Any, Any]):
 def batch_scheduler(batch_records_max: int) -> type[DefaultSchedulingStrategy]:
     """Make the scheduler class that Faust's setting wants, for batches of this size."""
 
-    class BatchScheduler(DefaultSchedulingStrategy):  # type: ignore[misc]
+    class BatchScheduler(DefaultSchedulingStrategy):
         """Yields each partition's records in chunks, the partitions in turn."""
 
         def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Batch]]:

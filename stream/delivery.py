@@ -41,7 +41,7 @@ STOP_POLL_S = 1.0
 Fetched = Mapping[TopicPartition, list[Any]]
 
 
-class ParsedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+class ParsedRecords(fetcher.PartitionRecords):
     """The records of a fetch as the parser gives them: all that a `stream.ports.Record` has."""
 
     def _consumer_record(self, tp: TopicPartition, record: Any) -> Any:
@@ -107,7 +107,7 @@ class Arrivals:
         return self._fetches.popleft()
 
 
-class LaneConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class LaneConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's fetching thread, which hands records over instead of waiting to be asked."""
 
     _forwarding: asyncio.Task[None] | None = None
@@ -167,7 +167,7 @@ def _if_assigned(change: Callable[[TopicPartition], None], tp: TopicPartition) -
         change(tp)
 
 
-class LaneConsumer(driver.Consumer):  # type: ignore[misc]
+class LaneConsumer(driver.Consumer):
     """Faust's consumer, fed by `LaneConsumerThread` from the lanes' positions."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -242,7 +242,7 @@ class LaneConsumer(driver.Consumer):  # type: ignore[misc]
         """Do nothing: a lane that is full holds its partition by itself."""
 
 
-class LaneTransport(driver.Transport):  # type: ignore[misc]
+class LaneTransport(driver.Transport):
     """Faust's aiokafka transport with our consumer."""
 
     Consumer = LaneConsumer

@@ -146,16 +146,26 @@ def test_a_log_of_windows_alone_hears_of_no_labels() -> None:
 def rectangle(group: ElementTree.Element) -> tuple[float, float, float, float]:
     """Give left, top, right and bottom of a box, which its texts have to stay within."""
     left, top = map(float, re.findall(r"[\d.]+", str(group.get("transform"))))
-    texts = list(group.iter(f"{SVG}text"))
-    rect = group.find(f"{SVG}rect")
-    bottom = max(float(str(text.get("y"))) for text in texts) + 4
-    right = max(float(str(text.get("x"))) + 7.3 * len(str(text.text)) for text in texts)
-    if rect is not None:
+    if (rect := group.find(f"{SVG}rect")) is not None:
         width, height = float(str(rect.get("width"))), float(str(rect.get("height")))
-        assert right <= width
-        assert bottom <= height
-        right, bottom = width, height
-    return left, top, left + right, top + bottom
+    else:
+        # A cylinder: the side, and half the width and half the height of its two lids.
+        (path,) = group.iter(f"{SVG}path")
+        side, half, lid = re.match(
+            r"M0 [\d.]+v([\d.]+)a([\d.]+) ([\d.]+)", path.attrib["d"]
+        ).groups()
+        width, height = 2 * float(half), float(side) + 2 * float(lid)
+    for text in group.iter(f"{SVG}text"):
+        assert float(str(text.get("y"))) + 4 <= height
+        assert float(str(text.get("x"))) + 7.3 * len(str(text.text)) <= width
+    return left, top, left + width, top + height
+
+
+def on_edge(x: float, y: float, box: tuple[float, float, float, float]) -> bool:
+    """Whether a point is on the outline of a box, to a pixel."""
+    left, top, right, bottom = box
+    is_within = left - 1 <= x <= right + 1 and top - 1 <= y <= bottom + 1
+    return is_within and min(abs(x - left), abs(x - right), abs(y - top), abs(y - bottom)) <= 1
 
 
 @EACH
@@ -183,20 +193,17 @@ def test_arrows_end_at_the_edges_of_their_boxes(settings: Settings) -> None:
     for path in root.iter(f"{SVG}path"):
         if path.get("data-from") is None:
             continue
-        way = re.findall(r"-?[\d.]+", str(path.get("d")))
-        x, y = float(way[0]), float(way[1])
-        left, top, right, bottom = places[str(path.get("data-from"))]
-        assert left - 1 <= x
-        assert top - 1 <= y
-        last = re.search(r"([\d.]+)[ H]([\d.]+)$", str(path.get("d")))
-        assert last is not None
-        left, top, right, bottom = places[str(path.get("data-to"))]
-        if path.get("class") == "arrow refused":
-            end_y, end_x = map(float, last.groups())
-        else:
-            end_x, end_y = map(float, last.groups())
-        assert left - 1 <= end_x <= right + 60, path.attrib
-        assert top - 1 <= end_y <= bottom + 30, path.attrib
+        start, end = ends(path.attrib["d"])
+        assert on_edge(*start, places[path.attrib["data-from"]]), path.attrib
+        assert on_edge(*end, places[path.attrib["data-to"]]), path.attrib
+
+
+def ends(way: str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Give where a path begins and ends: absolute, but for the way to dead letters."""
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", way)]
+    if "h" in way:  # M x y h trunk V y H x
+        return (numbers[0], numbers[1]), (numbers[4], numbers[3])
+    return (numbers[0], numbers[1]), (numbers[-2], numbers[-1])
 
 
 def test_hostile_names_are_text() -> None:
