@@ -258,4 +258,4 @@ class Arms:
 def plain(scores: Sequence[Score]) -> list[Any]:
     """Give scores as they are published."""
     # River's sigmoid gives the integers 0 and 1 far out, which JSON would keep.
-    return [dict(s) if isinstance(s, Mapping) else float(s) for s in scores]
+    return [float(s) if isinstance(s, float | int) else dict(s) for s in scores]

@@ -78,6 +78,27 @@ local function unpack_items(packed)
 end
 """
 
+# A call of its own for each field would cost more than what it does: they go by the hundreds.
+FIELDS = """
+local function each_some(n, some, apply)
+  for i = 1, n, some do apply(i, math.min(i + some - 1, n)) end
+end
+local function values_of(key, fields)
+  local values = {}
+  each_some(#fields, 1000, function(first, last)
+    for i, value in ipairs(redis.call('HMGET', key, unpack(fields, first, last))) do
+      values[fields[first + i - 1]] = value or nil
+    end
+  end)
+  return values
+end
+local function set_pairs(key, pairs)
+  each_some(#pairs, 1000, function(first, last)
+    redis.call('HSET', key, unpack(pairs, first, last))
+  end)
+end
+"""
+
 # The lane's hash knows its generations by fields `g:<generation>`. Items are taken apart and go to
 # a command by the hundreds: calls of their own for each cost more than what they do.
 _CHANGE_KEYED = """
@@ -134,21 +155,21 @@ return 1
 READ_KEYED = (
     FENCE
     + UNPACK
+    + FIELDS
     + """
 local prefix, items = ARGV[2], unpack_items(ARGV[3])
-local generations, found = {}, {}
+local contents = {}
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   local g = string.match(field, '^g:(.*)$')
-  if g then generations[#generations + 1] = prefix .. g end
+  if g then
+    for key, content in pairs(values_of(prefix .. g, items)) do contents[key] = content end
+  end
 end
+local found = {}
 for i, key in ipairs(items) do
-  for _, generation in ipairs(generations) do
-    local content = redis.call('HGET', generation, key)
-    if content then
-      found[#found + 1] = i - 1
-      found[#found + 1] = content
-      break
-    end
+  if contents[key] then
+    found[#found + 1] = i - 1
+    found[#found + 1] = contents[key]
   end
 end
 return found
@@ -161,12 +182,17 @@ return found
 PUT = (
     FENCE
     + UNPACK
+    + FIELDS
     + """
 local prefix, items, partition = ARGV[2], unpack_items(ARGV[3]), ARGV[4]
-local generations = redis.call('SMEMBERS', KEYS[2])
+local ids, place_of, first_of = {}, {}, {}
+for i = 2, #items, 3 do ids[#ids + 1] = items[i] end
 local known = {}
-for _, g in ipairs(generations) do known[g] = true end
-local found, queued, n_queued, last = {}, {}, {}, false
+for _, g in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  known[g] = true
+  for id, first in pairs(values_of(prefix .. g, ids)) do place_of[id], first_of[id] = g, first end
+end
+local found, new, queued, n_queued, last = {}, {}, {}, {}, false
 local function queue(g, id, record)
   queued[#queued + 1] = string.sub(record, 1, 16) .. struct.pack('<d', tonumber(g)) .. id
   n_queued[g] = (n_queued[g] or 0) + 1
@@ -184,35 +210,26 @@ end
 
 for i = 1, #items, 3 do
   local g, id, record = items[i], items[i + 1], items[i + 2]
-  local at, first = g, false
-  for _, other in ipairs(generations) do
-    if other ~= g then
-      at, first = other, redis.call('HGET', prefix .. other, id)
-      if first then break end
-    end
-  end
-  if not first then
-    at = g
-    if not known[g] then
-      redis.call('SADD', KEYS[2], g)
-      known[g] = true
-      generations[#generations + 1] = g
-    end
-    if redis.call('HSETNX', prefix .. g, id, record) == 0 then
-      first = redis.call('HGET', prefix .. g, id)
-    elseif partition ~= '' then
-      queue(g, id, record)
-    end
-  end
+  local first = first_of[id]
   if first then
     found[#found + 1] = (i - 1) / 3
     found[#found + 1] = first
-    if partition ~= '' and is_missed(record, first) then queue(at, id, first) end
+    if partition ~= '' and is_missed(record, first) then queue(place_of[id], id, first) end
+  else
+    place_of[id], first_of[id] = g, record
+    new[g] = new[g] or {}
+    table.insert(new[g], id)
+    table.insert(new[g], record)
+    if partition ~= '' then queue(g, id, record) end
   end
 end
-for i = 1, #queued, 1000 do
-  redis.call('RPUSH', KEYS[3], unpack(queued, i, math.min(i + 999, #queued)))
+for g, records in pairs(new) do
+  if not known[g] then redis.call('SADD', KEYS[2], g) end
+  set_pairs(prefix .. g, records)
 end
+each_some(#queued, 1000, function(first, last)
+  redis.call('RPUSH', KEYS[3], unpack(queued, first, last))
+end)
 for g, n in pairs(n_queued) do redis.call('HINCRBY', KEYS[4], partition .. ':' .. g, n) end
 return found
 """

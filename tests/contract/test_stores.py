@@ -188,6 +188,26 @@ def test_the_first_pending_record_of_an_id_wins(run: Any) -> None:
     run(body)
 
 
+def test_thousands_of_events_are_put_at_once(run: Any) -> None:
+    """More than go to one command, of several generations; whatever came before stands."""
+
+    async def body(store: Store) -> None:
+        lease = await store.acquire("score.0")
+        batch = [pending(f"e{i}", i % 90.0, b"%d" % i, i) for i in range(2700)]
+        assert await store.put_pending(lease, batch, sweep=True) == [None] * 2700
+        # All of them again, at other times, each followed by its twin or by a new one.
+        again = [pending(f"e{i}", 5.0, b"again", i) for i in range(2700) for _ in range(2)]
+        again[1::4] = [pending(f"n{i}", 5.0, b"new", 9000 + i) for i in range(1350)]
+        found = bodies(await store.put_pending(lease, again, sweep=True))
+        first = [b"%d" % i for i in range(2700) for _ in range(2)]
+        first[1::4] = [None] * 1350
+        assert found == first
+        (twice,) = bodies(await store.put_pending(lease, [pending("n7", 70.0, b"")]))
+        assert twice == b"new"
+
+    run(body)
+
+
 def test_a_correction_is_the_next_revision_and_a_repeat_is_none(run: Any) -> None:
     """Each label's verdict stands: whoever asks again, before the commit, gets it again."""
 
