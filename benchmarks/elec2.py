@@ -1,4 +1,4 @@
-"""The elec2 records as every contender reads them: events, and their labels 500 events later."""
+"""The elec2 records: events, and their labels 500 events later."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-from confluent_kafka import KafkaError, Message, Producer
+
+from benchmarks.records import Records
 
 FILE = "elec2.csv.gz"
-LABEL_DELAY_EVENTS = 500
 FEATURES = ("day", "period", "nswprice", "nswdemand", "vicprice", "vicdemand", "transfer")
 
 Features = dict[str, float]
@@ -22,7 +22,7 @@ class DataMissingError(Exception):
     """The data file is not where it should be; the message says what to set."""
 
 
-class Elec2:
+class Elec2(Records):
     """The rows of the file, repeated with fresh ids for as long as asked."""
 
     def __init__(self) -> None:
@@ -45,50 +45,6 @@ class Elec2:
         """Key and value of the i-th event's label."""
         truth = b"UP" if self.truths[i % len(self)] else b"DOWN"
         return b"%d" % i, b'{"id":"%d","class":"%b"}' % (i, truth)
-
-    def publish(self, bootstrap: str, events: str, labels: str, n: int) -> None:
-        """Write n events and their labels, in the order in which producers would have."""
-        failures: list[KafkaError] = []
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failures.append(error)
-
-        producer = Producer(bulk_producer_config(bootstrap) | {"on_delivery": delivered})
-        for i in range(n + LABEL_DELAY_EVENTS):
-            if i < n:
-                key, value = self.event(i)
-                _produce(producer, events, key, value)
-            if i >= LABEL_DELAY_EVENTS:
-                key, value = self.label(i - LABEL_DELAY_EVENTS)
-                _produce(producer, labels, key, value)
-            if i % 1000 == 0:
-                producer.poll(0)
-        producer.flush()
-        if failures:
-            raise RuntimeError(f"the broker did not take {len(failures)} records: {failures[0]}")
-
-
-def bulk_producer_config(bootstrap: str) -> dict[str, str | int | bool]:
-    """Properties of a producer of backlogs: in order, large batches, only failures called back."""
-    return {
-        "bootstrap.servers": bootstrap,
-        "linger.ms": 20,
-        "enable.idempotence": True,
-        "batch.num.messages": 10_000,
-        "queue.buffering.max.messages": 200_000,
-        "delivery.report.only.error": True,
-    }
-
-
-def _produce(producer: Producer, topic: str, key: bytes, value: bytes) -> None:
-    while True:
-        try:
-            producer.produce(topic, value, key)
-        except BufferError:
-            producer.poll(0.1)
-        else:
-            return
 
 
 def _rows() -> Iterator[dict[str, str]]:

@@ -15,10 +15,13 @@ import time
 import msgspec
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, Producer, TopicPartition
 
-from benchmarks.elec2 import LABEL_DELAY_EVENTS, Elec2
+from benchmarks.cards import Cards
+from benchmarks.elec2 import Elec2
+from benchmarks.records import LABEL_DELAY_EVENTS, Records
 
 TICK_S = 0.002
 DRAIN_S = 10.0
+RECORDS: dict[str, type[Records]] = {"elec2": Elec2, "cards": Cards}
 
 
 class LoadJob(msgspec.Struct, frozen=True):
@@ -31,6 +34,7 @@ class LoadJob(msgspec.Struct, frozen=True):
     rate: float
     warm_up_s: float
     measure_s: float
+    records: str = "elec2"
 
 
 class LatencyResult(msgspec.Struct, frozen=True):
@@ -54,7 +58,7 @@ class Load:
 
     def __init__(self, job: LoadJob) -> None:
         self._job = job
-        self._data = Elec2()
+        self._data = RECORDS[job.records]()
         self._n_warm = int(job.rate * job.warm_up_s)
         self._n = self._n_warm + int(job.rate * job.measure_s)
         self._sent = [0.0] * self._n

@@ -15,6 +15,7 @@ from typing import IO, Self
 import msgspec
 
 from benchmarks.contender import Job, Result, queued_s
+from benchmarks.latency import LatencyResult, LoadJob
 from stream.embedded import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,8 +44,17 @@ def run_contender(module: str, job: Job) -> Result:
     return msgspec.json.decode(lines[-1], type=Result)
 
 
+def run_load(job: LoadJob) -> LatencyResult:
+    """Run a paced load, and give how long its events took."""
+    command = [sys.executable, "-m", "benchmarks.latency", msgspec.json.encode(job).decode()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ContenderError(f"the load ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return msgspec.json.decode(done.stdout, type=LatencyResult)
+
+
 class WorkerProcess:
-    """A Driftline worker of the elec2 configuration, and what it says of itself.
+    """A Driftline worker, and what it says of itself.
 
     Parameters
     ----------
@@ -53,6 +63,8 @@ class WorkerProcess:
         `benchmarks.river_worker` for one without compiled estimators.
     pipeline
         The model.
+    config
+        A preset, or a file.
     overrides
         Settings as environment variables without the `DRIFTLINE_` prefix.
     """
@@ -66,10 +78,12 @@ class WorkerProcess:
         module: str = "stream",
         pipeline: str = "logistic",
         partitions: int = 1,
+        config: str = "elec2",
         **overrides: str,
     ) -> None:
         self._port = free_port()
         self._module = module
+        self._config = config
         self.environment = os.environ | {
             "DRIFTLINE_APP": app,
             "DRIFTLINE_KAFKA__BOOTSTRAP": bootstrap,
@@ -88,7 +102,7 @@ class WorkerProcess:
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             # The default level, info: at a quieter one Faust's spinner turns debug records on.
-            [sys.executable, "-m", self._module, "worker", "-c", "elec2"],
+            [sys.executable, "-m", self._module, "worker", "-c", self._config],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.PIPE,

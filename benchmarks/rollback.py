@@ -34,8 +34,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.broker import Broker, open_broker
-from benchmarks.elec2 import LABEL_DELAY_EVENTS, DataMissingError, Elec2
+from benchmarks.elec2 import DataMissingError, Elec2
 from benchmarks.processes import ROOT, ContenderError, WorkerProcess
+from benchmarks.records import LABEL_DELAY_EVENTS
 from models.lineage import parse_id
 from stream.commands import give
 from stream.embedded import EmbeddedRedis

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import secrets
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -38,10 +37,10 @@ from benchmarks.elec2 import DataMissingError, Elec2
 from benchmarks.hotspots import Hotspots, profile_backlog
 from benchmarks.latency import LatencyResult, LoadJob
 from benchmarks.processes import (
-    ROOT,
     ContenderError,
     WorkerProcess,
     run_contender,
+    run_load,
     time_backlog,
 )
 from stream.embedded import EmbeddedRedis
@@ -143,13 +142,9 @@ class Bench:
             warm_up_s=self._size.warm_up_s,
             measure_s=self._size.measure_s,
         )
-        command = [sys.executable, "-m", "benchmarks.latency", msgspec.json.encode(job).decode()]
         with EmbeddedRedis() as redis, WorkerProcess(broker, redis.url, app) as worker:
             worker.await_ready()
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ContenderError(f"the load ended with {done.returncode}:\n{done.stderr[-3000:]}")
-        return msgspec.json.decode(done.stdout, type=LatencyResult)
+            return run_load(job)
 
     def _job(self, app: str, n: int) -> Job:
         scores = f"{app}.scores-{secrets.token_hex(2)}"
