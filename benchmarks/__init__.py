@@ -3,7 +3,7 @@
     throughput   the worker against its peers on one broker, its latency, where its time goes
     outbox       ways to publish a batch
     learner      what the learner costs above River's own calls
-    fraud        how well the fraud pipeline does
+    fraud        how well the shipped fraud configuration does, and what its windows bring
     rollback     how soon a rollback is in force on every worker, under load
     gate         how often the promotion gate is wrong, and how soon it is right
 
