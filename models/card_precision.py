@@ -74,12 +74,14 @@ class CardPrecision:
 
     def precision(self) -> float:
         """Give the mean of the days' precisions; 0 without any."""
-        days = self.days()
-        return sum(day.n_found for day in days) / (self.top * len(days)) if days else 0.0
+        return self.values()["precision"]
 
-    def values(self) -> dict[str, float]:
-        """Give the precision, that of cards chosen blindly, and that of a perfect choice."""
-        days = self.days()
+    def values(self, since: float = -math.inf) -> dict[str, float]:
+        """Give the precision, that of cards chosen blindly, and that of a perfect choice.
+
+        Days before `since` are played, and do not count.
+        """
+        days = [day for day in self.days() if (day.day + 1) * _DAY_S > since]
         n = max(1, len(days))
         blind = sum(
             min(self.top, day.n_cards) * day.n_fraudulent / max(1, day.n_cards) for day in days
@@ -87,7 +89,7 @@ class CardPrecision:
         best = sum(min(self.top, day.n_fraudulent) for day in days)
         return {
             "days": float(len(days)),
-            "precision": self.precision(),
+            "precision": sum(day.n_found for day in days) / (self.top * n),
             "no_skill": blind / (self.top * n),
             "perfect": best / (self.top * n),
         }

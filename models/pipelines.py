@@ -35,7 +35,7 @@ from river import (
 )
 
 from models.errors import InvalidPipeline
-from models.transformers import EntityRate, UsualRatio
+from models.transformers import EntityPast, EntityRate, UsualRatio
 from models.types import Task
 
 Factory: TypeAlias = Callable[[int], base.Estimator]
@@ -54,7 +54,8 @@ def _fraud(seed: int) -> base.Estimator:
     """Build the pipeline for raw card payments, with labels that are days late.
 
     Three signs of fraud, each with the number that shows it: an unusual amount (in itself and for
-    this customer), a terminal that has been tampered with, a card that has been stolen. The scaler
+    this customer), a terminal that has been tampered with, a card that has been stolen. Entity
+    windows and delayed risk are taken too, where they are configured. The scaler
     comes last: a fraud rate of 0.01 would otherwise move nothing beside an amount of 100. The
     intercept starts at the log-odds of one fraud in 150, so that until the first labels arrive a
     payment is as suspicious as payments are, and not an even bet.
@@ -64,6 +65,7 @@ def _fraud(seed: int) -> base.Estimator:
             UsualRatio("TX_AMOUNT", "CUSTOMER_ID"),
             EntityRate("TERMINAL_ID", fading=0.5),
             EntityRate("CUSTOMER_ID", fading=0.3),
+            EntityPast(("CUSTOMER_ID", "TERMINAL_ID")),
         ),
         preprocessing.StandardScaler(),
         linear_model.LogisticRegression(intercept_init=-5.0),

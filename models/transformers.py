@@ -4,9 +4,9 @@ They differ from River's `Agg` and `TargetAgg` in two ways that matter here. Rea
 an entity that is only ever scored and never learned takes no memory, and scoring cannot change
 the fold. And an entity costs one or two numbers, so memory is bounded by the entities learned.
 
-All inherit from `Transformer` besides `SupervisedTransformer`: by the latter alone, River's
-pipeline takes a step for its last one while learning, and hands the steps after it untransformed
-features.
+Those that learn inherit from `Transformer` besides `SupervisedTransformer`: by the latter alone,
+River's pipeline takes a step for its last one while learning, and hands the steps after it
+untransformed features.
 """
 
 from __future__ import annotations
@@ -111,3 +111,31 @@ class UsualRatio(base.SupervisedTransformer, base.Transformer):
         # What is divided by next to nothing must not drown all that a scaler sees after it.
         ratio = max(-_RATIO_MAX, min(_RATIO_MAX, ratio))
         return {self.value: value, self._name: ratio}
+
+
+class EntityPast(base.Transformer):
+    """What the configuration derives of entities' pasts: passed on as it is, the rest left out.
+
+    Such features are named after their entity, `card.count.1d`. Where none is configured, there
+    is nothing to pass on.
+
+    Parameters
+    ----------
+    entities
+        Features that name entities.
+
+    Examples
+    --------
+    >>> past = EntityPast(("card",))
+    >>> past.transform_one({"card": "c1", "card.count.1d": 3, "amount": 5.0})
+    {'card.count.1d': 3}
+    """
+
+    def __init__(self, entities: tuple[str, ...]) -> None:
+        self.entities = entities
+        self._prefixes = tuple(f"{entity}." for entity in entities)
+
+    def transform_one(self, x: Features) -> dict[str, Any]:  # type: ignore[override]
+        """Return the features of these entities' pasts."""
+        prefixes = self._prefixes
+        return {name: value for name, value in x.items() if name.startswith(prefixes)}

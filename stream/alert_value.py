@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -59,6 +60,11 @@ class AlertValue:
         Cards that can be looked at in a day.
     costs
         Prices; None: no money.
+
+    Attributes
+    ----------
+    since
+        Time of the first event that is added up. Cards that earlier ones gave away stay known.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class AlertValue:
         top: int = 100,
         costs: Costs | None = None,
     ) -> None:
+        self.since = -math.inf
         self._task = task
         self._entity = entity
         self._cards = CardPrecision(top)
@@ -80,6 +87,11 @@ class AlertValue:
         self, event: Event, score: Score, threshold: float, position: int, truth: Any, time: float
     ) -> None:
         """Add an event whose truth came at a time; the rest is as it was decided."""
+        entity = None if self._entity is None else self._entity(event)
+        if entity is not None and isinstance(score, float | int):
+            self._cards.observe(entity, event.event_time, float(score), bool(truth), time)
+        if event.event_time < self.since:
+            return
         alerts = decide(self._task, score, threshold, position) == "alert"
         self._n += 1
         self._n_alerts += alerts
@@ -89,9 +101,6 @@ class AlertValue:
             loss = self._costs.loss_of(event)
             self._loss += loss
             self._prevented += loss if alerts else 0.0
-        entity = None if self._entity is None else self._entity(event)
-        if entity is not None and isinstance(score, float | int):
-            self._cards.observe(entity, event.event_time, float(score), bool(truth), time)
 
     def values(self) -> dict[str, Any]:
         """Give what was added up."""
@@ -103,7 +112,7 @@ class AlertValue:
             "found": self._n_found,
         }
         if self._entity is not None:
-            found["cards"] = {"top": self._cards.top, **self._cards.values()}
+            found["cards"] = {"top": self._cards.top, **self._cards.values(self.since)}
         if self._costs is not None:
             handling = self._costs.alert * self._n_alerts
             found["money"] = {

@@ -11,9 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from models.learner import Learner
 from models.pipelines import trusted_modules
 from models.prequential import Prequential, PrequentialValues
+from models.ranking import average_precision, groups_of, roc_auc
 from models.types import DriftSignal, Example, Score, Task
 from stream.alert_value import AlertValue
 from stream.decoding import Event, EventDecoder, LabelDecoder
@@ -46,6 +49,8 @@ class Evaluation:
         After this many rows a copy of the learner stops learning; both are compared from there.
     alerts
         Adds up what the alerts were worth.
+    after
+        Seconds after the first event from which on events are ranked, and alerts added up.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Evaluation:
         schedule: LabelSchedule[Scored],
         freeze_after: int | None = None,
         alerts: AlertValue | None = None,
+        after: float | None = None,
     ) -> None:
         self.learner = learner
         self.n_rows = 0
@@ -62,6 +68,7 @@ class Evaluation:
         self.invalid: Counter[str] = Counter()
         self.drifts: list[DriftSignal] = []
         self.frozen: Frozen | None = None
+        self.later = None if after is None else Later(after)
         self._settings = settings
         self._schedule = schedule
         self._freeze_after = freeze_after
@@ -102,11 +109,16 @@ class Evaluation:
             self.invalid["repeated_id"] += 1
             return
         if not self._seen:
-            self._first = self._latest = event.event_time
+            self._begin(event.event_time)
         self._latest = max(self._latest, event.event_time)
         self._seen.add(event.event_id)
         self._absorb(list(self._examples(self._schedule.due(event.event_time))))
         self._score(self._derivation.extend(event), row)
+
+    def _begin(self, time: float) -> None:
+        self._first = self._latest = time
+        if self._alerts is not None and self.later is not None:
+            self._alerts.since = time + self.later.after
 
     def _score(self, event: Event, row: Row) -> None:
         learner = self.learner
@@ -138,6 +150,8 @@ class Evaluation:
                 continue
             if self.frozen is not None and scored.frozen_score is not None:
                 self.frozen.observe(label.truth, scored.frozen_score, scored.score)
+            if self.later is not None:
+                self.later.observe(event.event_time - self._first, label.truth, scored.score)
             if self._risks:
                 self._derivation.learn(event, bool(label.truth))
             if self._alerts is not None:
@@ -200,3 +214,45 @@ class Frozen:
     def values(self) -> tuple[PrequentialValues, PrequentialValues]:
         """Give the metrics of the frozen model and of the learner, over the same events."""
         return self._metrics.values(), self._metrics_of_learner.values()
+
+
+class Later:
+    """How the events ranked that came after a while: a model that starts from nothing needs one.
+
+    Parameters
+    ----------
+    after
+        Seconds after the first event.
+
+    Examples
+    --------
+    >>> later = Later(after=10.0)
+    >>> for age, truth, score in ((5.0, True, 0.1), (10.0, True, 0.9), (11.0, False, 0.2)):
+    ...     later.observe(age, truth, score)
+    >>> later.values()
+    {'events': 2, 'positives': 1, 'roc_auc': 1.0, 'pr_auc': 1.0, 'no_skill_pr_auc': 0.5}
+    """
+
+    def __init__(self, after: float) -> None:
+        self.after = after
+        self._truths: list[bool] = []
+        self._scores: list[float] = []
+
+    def observe(self, age: float, truth: Any, score: Score) -> None:
+        """Add an event of so many seconds after the first, with the score that it got then."""
+        if age >= self.after and isinstance(score, float | int):
+            self._truths.append(bool(truth))
+            self._scores.append(score)
+
+    def values(self) -> dict[str, float | None]:
+        """Give the exact areas, and what no skill reaches; None while they are not defined."""
+        truths, scores = np.array(self._truths, np.bool_), np.array(self._scores, np.float64)
+        groups = groups_of(truths, scores)
+        n, n_positives = len(truths), int(truths.sum())
+        return {
+            "events": n,
+            "positives": n_positives,
+            "roc_auc": roc_auc(*groups),
+            "pr_auc": average_precision(*groups),
+            "no_skill_pr_auc": n_positives / n if n else None,
+        }

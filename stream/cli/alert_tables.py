@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from stream.alert_value import AlertValue
     from stream.settings import Settings
 
+DAY_S = 86_400.0
+
 EntityOption = Annotated[
     str | None, typer.Option(metavar="FIELD", help="Whose alerts count once a day, with --top.")
 ]
@@ -26,6 +28,29 @@ CostsOption = Annotated[
         help="What an alert costs, and a miss: a number or a field.",
     ),
 ]
+AfterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Rank the events from so long after the first one on, and add up alerts from there: "
+        "30d. Needs event.time.",
+    ),
+]
+
+
+def after_seconds(settings: Settings, after: str) -> float:
+    """Read the time after which events are ranked; say so where they can't be."""
+    from models.types import Task
+    from stream.durations import seconds_of
+
+    if settings.event.time is None:
+        raise CommandError("--after needs event.time")
+    if settings.model.task not in (Task.BINARY, Task.ANOMALY):
+        raise CommandError(f"--after ranks scores: the task {settings.model.task} has none")
+    try:
+        return seconds_of(after)
+    except ValueError as error:
+        raise CommandError(f"--after: {error}") from None
 
 
 def alert_value(
@@ -66,4 +91,16 @@ def alerts_table(values: dict[str, Any]) -> Table:
         table.add_row("  no skill, perfect", f"{cards['no_skill']:.4f}, {cards['perfect']:.4f}")
     for name, amount in values.get("money", {}).items():
         table.add_row(name.replace("_", " "), f"{amount:,.2f}")
+    return table
+
+
+def later_table(values: dict[str, Any]) -> Table:
+    """Lay out how the later events ranked, with what no skill reaches."""
+    table = Table(f"from {values['after_s'] / DAY_S:g} days on", "", "no skill", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("events", f"{values['events']:,}", "")
+    for name, no_skill in (("roc_auc", 0.5), ("pr_auc", values["no_skill_pr_auc"])):
+        if values[name] is not None:
+            table.add_row(name, f"{values[name]:.4f}", f"{no_skill:.4f}")
     return table

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from stream.cli.alert_tables import CostsOption, EntityOption, TopOption, alert_value, alerts_table
+from stream.cli.alert_tables import (
+    AfterOption,
+    CostsOption,
+    EntityOption,
+    TopOption,
+    after_seconds,
+    alert_value,
+    alerts_table,
+    later_table,
+)
 from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
 from stream.cli.drift_truth import evaluate_drift
 from stream.cli.errors import CommandError
@@ -65,6 +74,7 @@ def evaluate(
     entity: EntityOption = None,
     top: TopOption = None,
     costs: CostsOption = None,
+    after: AfterOption = None,
     limit: LimitOption = None,
     label_delay: LabelDelayOption = "0s",
     label_delay_events: LabelDelayEventsOption = None,
@@ -86,6 +96,8 @@ def evaluate(
 
       driftline evaluate --drift-truth --seeds 5
       driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --top 100 --costs 5:TX_AMOUNT
+
+      driftline evaluate transactions.csv.gz -c fraud --label-delay 7d --top 100 --after 30d
     """
     if drift_truth:
         evaluate_drift(config, n_seeds=seeds, as_json=as_json)
@@ -97,30 +109,43 @@ def evaluate(
     freeze_at = _freeze_at(file, frozen_after, limit)
     schedule = schedule_of(settings, label_delay, label_delay_events)
     alerts = alert_value(settings, entity, top, costs)
-    report = _run(file, settings, schedule, freeze_at, limit, alerts, add_id=add_id, quiet=as_json)
+    started = time.perf_counter()
+    evaluation = _evaluation(settings, schedule, freeze_at, alerts, after)
+    _run(evaluation, file, settings, limit, add_id=add_id, quiet=as_json)
+    report = _report(evaluation, settings, time.perf_counter() - started)
+    if alerts is not None:
+        report["alerts"] = alerts.values()
     if as_json:
         print_json(report)
     else:
         _print(report)
 
 
-def _run(
-    file: Path,
+def _evaluation(
     settings: Settings,
     schedule: LabelSchedule[Scored],
     freeze_at: int | None,
-    limit: int | None,
     alerts: AlertValue | None,
+    after: str | None,
+) -> Evaluation:
+    from stream.evaluation import Evaluation
+    from stream.learners import new_learner
+
+    after_s = None if after is None else after_seconds(settings, after)
+    return Evaluation(settings, new_learner(settings), schedule, freeze_at, alerts, after_s)
+
+
+def _run(
+    evaluation: Evaluation,
+    file: Path,
+    settings: Settings,
+    limit: int | None,
     *,
     add_id: bool,
     quiet: bool,
-) -> dict[str, Any]:
-    from stream.evaluation import Evaluation
-    from stream.learners import new_learner
+) -> None:
     from stream.rows import open_rows
 
-    evaluation = Evaluation(settings, new_learner(settings), schedule, freeze_at, alerts)
-    started = time.perf_counter()
     with (
         open_rows(file, settings, add_id=add_id) as source,
         progress_bar(unit="rows", quiet=quiet) as bar,
@@ -129,10 +154,6 @@ def _run(
         for n in evaluation.run(itertools.islice(source, limit)):
             if n % PROGRESS_EVERY == 0:
                 bar.update(task, completed=n if limit else source.n_bytes_read, count=n)
-    report = _report(evaluation, settings, time.perf_counter() - started)
-    if alerts is not None:
-        report["alerts"] = alerts.values()
-    return report
 
 
 def _freeze_at(file: Path, share: float | None, limit: int | None) -> int | None:
@@ -168,6 +189,8 @@ def _report(evaluation: Evaluation, settings: Settings, seconds: float) -> dict[
         ],
         "alarms": _alarms(evaluation),
     }
+    if evaluation.later is not None:
+        report["later"] = {"after_s": evaluation.later.after, **evaluation.later.values()}
     if evaluation.frozen is not None:
         frozen, learning = evaluation.frozen.values()
         report["frozen"] = {
@@ -199,6 +222,8 @@ def _print(report: dict[str, Any]) -> None:
     for reason, n in report["invalid"].items():
         console.print(f"  not used, {reason}: {n:,}", style="yellow")
     console.print(metrics_table(report["metrics"]))
+    if "later" in report:
+        console.print(later_table(report["later"]))
     if "alerts" in report:
         console.print(alerts_table(report["alerts"]))
     if "frozen" in report:

@@ -75,6 +75,30 @@ def test_it_is_told_to_people(payments: Path) -> None:
         assert text in told, text
 
 
+def test_later_events_are_told_apart(payments: Path) -> None:
+    """Their alerts add up with the earlier ones', and their ranking is that of a plain count."""
+    options = ("-c", "fraud", "--label-delay", "1d", "--top", "5", "--costs", "2:TX_AMOUNT")
+    whole, later = (
+        json.loads(run(str(payments), *options, *more, "--json").stdout)
+        for more in ((), ("--after", "6d"))
+    )
+    assert "later" not in whole
+    assert later["metrics"] == whole["metrics"]
+    assert later["later"]["after_s"] == 6 * 86_400.0
+    n, n_positives = later["later"]["events"], later["later"]["positives"]
+    with payments.open(encoding="utf-8") as file:
+        labels = [line.strip()[-1] == "1" for line in list(file)[1 + 1_200 :]]
+    assert (n, n_positives) == (len(labels), sum(labels)) == (800, later["alerts"]["positives"])
+    assert later["later"]["no_skill_pr_auc"] == n_positives / n
+    # The terminal is known by then: what follows is found better than what came before.
+    assert later["later"]["roc_auc"] > whole["metrics"]["total"]["roc_auc"]
+    assert later["later"]["pr_auc"] > whole["metrics"]["total"]["pr_auc"] > n_positives / n
+    assert later["alerts"]["events"] == n
+    assert later["alerts"]["cards"]["days"] == 4
+    assert later["alerts"]["money"]["lost_without_alerts"] == 13.0 * n_positives
+    assert "from 6 days on" in run(str(payments), *options, "--after", "6d").stdout
+
+
 def test_without_the_options_nothing_is_said_of_it(payments: Path) -> None:
     """Reports stay as they were."""
     assert "alerts" not in json.loads(run(str(payments), "-c", "fraud", "--json").stdout)
@@ -86,6 +110,7 @@ def test_without_the_options_nothing_is_said_of_it(payments: Path) -> None:
         (("--entity", "nope"), "no feature"),
         (("--costs", "5"), "ALERT:LOSS"),
         (("--costs", "5:CUSTOMER_ID"), "no feature that is a number"),
+        (("--after", "soon"), "is not a duration"),
     ],
 )
 def test_what_can_not_be_is_refused(payments: Path, arguments: tuple[str, str], text: str) -> None:

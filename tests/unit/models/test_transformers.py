@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models import pickling
-from models.transformers import EntityRate, UsualRatio
+from models.pipelines import build
+from models.transformers import EntityPast, EntityRate, UsualRatio
+from models.types import Task
 
 TRANSFORMERS = (EntityRate("card", fading=0.3), UsualRatio("amount", "card"))
 
@@ -54,3 +58,29 @@ def test_a_missing_number_is_no_number() -> None:
     ratio = UsualRatio("amount", "card")
     ratio.learn_one({"card": "mine"}, False)
     assert ratio.transform_one({"card": "mine"}) == {}
+
+
+def test_the_past_of_other_entities_is_left_out() -> None:
+    """What is named after the entity, not what begins with the same letters."""
+    past = EntityPast(("card", "shop"))
+    derived = {"card.count.1d": 2, "shop.risk.7d": 0.5}
+    others = {"card": "c1", "card_rate": 0.1, "cardholder.count.1d": 9, "time.night": 1}
+    assert past.transform_one({**others, **derived}) == derived
+    assert past.transform_one(others) == {}
+
+
+def test_the_fraud_pipeline_learns_from_windows_and_without() -> None:
+    """They reach its weights where they are configured, and are not asked for elsewhere."""
+    payment = {"TX_AMOUNT": 5.0, "CUSTOMER_ID": "c1", "TERMINAL_ID": "t1"}
+    plain: Any = build("fraud", Task.BINARY, seed=1)
+    windowed: Any = build("fraud", Task.BINARY, seed=1)
+    for i in range(500):
+        fraud = i % 5 == 0
+        paid = {**payment, "TX_AMOUNT": 5.0 + i % 3}
+        plain.learn_one(paid, fraud)
+        windowed.learn_one({**paid, "CUSTOMER_ID.count.1d": 9 if fraud else 1}, fraud)
+    often, once = (
+        windowed.predict_proba_one({**payment, "CUSTOMER_ID.count.1d": n})[True] for n in (9, 1)
+    )
+    assert often > 2 * once
+    assert plain.predict_proba_one({**payment, "CUSTOMER_ID.count.1d": 9})[True] < often
