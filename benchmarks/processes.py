@@ -46,11 +46,14 @@ def run_contender(module: str, job: Job) -> Result:
 
 def run_load(job: LoadJob) -> LatencyResult:
     """Run a paced load, and give how long its events took."""
-    command = [sys.executable, "-m", "benchmarks.latency", msgspec.json.encode(job).decode()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(_load(job), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ContenderError(f"the load ended with {done.returncode}:\n{done.stderr[-3000:]}")
     return msgspec.json.decode(done.stdout, type=LatencyResult)
+
+
+def _load(job: LoadJob) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.latency", msgspec.json.encode(job).decode()]
 
 
 class WorkerProcess:
@@ -217,3 +220,21 @@ def time_backlog(worker: WorkerProcess, n: int) -> Result:
         (worker.queued_s() - queued_began) * share,
         int(metrics.get("labels_early_total", 0)),
     )
+
+
+def sustained_rate(worker: WorkerProcess, overload: LoadJob) -> float:
+    """Give how many events a second a worker learns while more of them come, paced.
+
+    That is less than from a backlog: batches are what has come, and the load and the broker take
+    their share of the cores.
+    """
+    worker.await_ready()
+    load = subprocess.Popen(_load(overload), cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(overload.warm_up_s)
+        before, began = worker.metrics()["learned_total"], time.monotonic()
+        time.sleep(overload.measure_s)
+        return (worker.metrics()["learned_total"] - before) / (time.monotonic() - began)
+    finally:
+        load.kill()
+        load.wait()

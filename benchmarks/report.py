@@ -144,7 +144,10 @@ def print_summary(out: Console, content: dict[str, Any]) -> None:
 
 
 def print_latency(out: Console, result: LatencyResult) -> None:
-    table = Table(title=f"Event to score at half of the worker's load: {result.rate:,.0f} events/s")
+    title = (
+        f"Event to score at half of the load that the worker keeps up with: {result.rate:,.0f}/s"
+    )
+    table = Table(title=title)
     for name in ("events", "lost", "p50 ms", "p95 ms", "p99 ms", "max ms"):
         table.add_column(name, justify="right")
     values = (result.p50_ms, result.p95_ms, result.p99_ms, result.max_ms)
