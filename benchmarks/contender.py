@@ -1,4 +1,4 @@
-"""What each contender is told on its command line, and the line of JSON that it answers with."""
+"""What contenders and loads are told on the command line, and the line of JSON that they answer."""
 
 from __future__ import annotations
 
@@ -70,6 +70,35 @@ class Result(msgspec.Struct, frozen=True):
     def idle(self) -> float:
         """Share of the time in which the process had nothing to do: it waited for others."""
         return max(0.0, 1.0 - (self.cpu_s + self.queued_s) / self.seconds)
+
+
+class LoadJob(msgspec.Struct, frozen=True):
+    """A paced load: events a second, each label 500 events after its event."""
+
+    bootstrap: str
+    events: str
+    labels: str
+    scores: str
+    rate: float
+    warm_up_s: float
+    measure_s: float
+    records: str = "elec2"
+
+
+class LatencyResult(msgspec.Struct, frozen=True):
+    """Milliseconds from event to score; `stamped` is by the CreateTimes of both records."""
+
+    rate: float
+    n: int
+    lost: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    stamped_p50_ms: float
+    stamped_p99_ms: float
+    late_p99_ms: float
+    """How late the producer was for its own schedule: noise of this machine."""
 
 
 def pipeline() -> Any:  # River's types know no pipeline of a transformer and a classifier

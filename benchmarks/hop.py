@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.broker import Broker, open_broker
-from benchmarks.latency import LatencyResult, LoadJob
+from benchmarks.contender import LatencyResult, LoadJob
 from benchmarks.processes import ContenderError, WorkerProcess, run_load, sustained_rate
 from stream.embedded import EmbeddedRedis
 

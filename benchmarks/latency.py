@@ -16,41 +16,13 @@ import msgspec
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, Producer, TopicPartition
 
 from benchmarks.cards import Cards
+from benchmarks.contender import LatencyResult, LoadJob
 from benchmarks.elec2 import Elec2
 from benchmarks.records import LABEL_DELAY_EVENTS, Records
 
 TICK_S = 0.002
 DRAIN_S = 10.0
 RECORDS: dict[str, type[Records]] = {"elec2": Elec2, "cards": Cards}
-
-
-class LoadJob(msgspec.Struct, frozen=True):
-    """A paced load: events a second, each label 500 events after its event."""
-
-    bootstrap: str
-    events: str
-    labels: str
-    scores: str
-    rate: float
-    warm_up_s: float
-    measure_s: float
-    records: str = "elec2"
-
-
-class LatencyResult(msgspec.Struct, frozen=True):
-    """Milliseconds from event to score; `stamped` is by the CreateTimes of both records."""
-
-    rate: float
-    n: int
-    lost: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
-    stamped_p50_ms: float
-    stamped_p99_ms: float
-    late_p99_ms: float
-    """How late the producer was for its own schedule: noise of this machine."""
 
 
 class Load:

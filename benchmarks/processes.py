@@ -14,8 +14,7 @@ from typing import IO, Self
 
 import msgspec
 
-from benchmarks.contender import Job, Result, queued_s
-from benchmarks.latency import LatencyResult, LoadJob
+from benchmarks.contender import Job, LatencyResult, LoadJob, Result, queued_s
 from stream.embedded import free_port
 
 ROOT = Path(__file__).resolve().parents[1]

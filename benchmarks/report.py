@@ -13,9 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contender import Result
+from benchmarks.contender import LatencyResult, Result
 from benchmarks.hotspots import Hotspots
-from benchmarks.latency import LatencyResult
 
 LIBRARIES = (
     "faust-streaming",

@@ -33,10 +33,9 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.broker import Broker, open_broker
-from benchmarks.contender import Job, Result
+from benchmarks.contender import Job, LatencyResult, LoadJob, Result
 from benchmarks.elec2 import DataMissingError, Elec2
 from benchmarks.hotspots import Hotspots, profile_backlog
-from benchmarks.latency import LatencyResult, LoadJob
 from benchmarks.processes import (
     ContenderError,
     WorkerProcess,
