@@ -70,9 +70,10 @@ def test_the_demo_shows_what_it_promises() -> None:
     assert before["live"]["auc"] > 0.65
     assert before["live"]["auc"] == pytest.approx(before["frozen"]["auc"], abs=0.1)
     assert after["live"]["auc"] > 0.7
-    # Windows tell a frozen model, too, that a card is used more often: it is not quite blind.
-    assert after["frozen"]["auc"] < after["live"]["auc"] - 0.08
-    assert after["frozen"]["ap"] < after["live"]["ap"] - 0.1
+    # In so short a time, what windows tell keeps a frozen model's ranking of all payments near the
+    # live one's; it is the top of the ranking, where the alerts are, that it has lost.
+    assert after["frozen"]["auc"] < after["live"]["auc"]
+    assert after["frozen"]["ap"] < after["live"]["ap"] - 0.2
     assert any(
         d["level"] == "confirmed" and d["direction"] == "worsened" for d in summary["drifts"]
     )
