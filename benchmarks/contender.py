@@ -76,13 +76,26 @@ class LoadJob(msgspec.Struct, frozen=True):
     """A paced load: events a second, each label 500 events after its event."""
 
     bootstrap: str
-    events: str
-    labels: str
-    scores: str
+    app: str
     rate: float
     warm_up_s: float
     measure_s: float
     records: str = "elec2"
+
+    @property
+    def events(self) -> str:
+        """Where the events go."""
+        return f"{self.app}.events"
+
+    @property
+    def labels(self) -> str:
+        """Where the labels go."""
+        return f"{self.app}.labels"
+
+    @property
+    def scores(self) -> str:
+        """Where the scores come from."""
+        return f"{self.app}.scores"
 
 
 class LatencyResult(msgspec.Struct, frozen=True):

@@ -120,6 +120,8 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="payments; the card stream without it")
     parser.add_argument("--only", choices=CASES, help="one line instead of all")
     arguments = parser.parse_args()
+    if arguments.file is None and "DRIFTLINE_DATA" not in os.environ:
+        parser.error("set DRIFTLINE_DATA to the folder of the card stream, or give --file")
     file = arguments.file or Path(os.environ["DRIFTLINE_DATA"]) / "card_transactions_60d.csv.gz"
     met = True
     print(

@@ -72,31 +72,23 @@ class Bench:
 
     def sustained(self, kind: str) -> float:
         """Overload a worker; give how many events a second it learns meanwhile."""
-        app, job = self._load(OVERLOAD)
-        with EmbeddedRedis() as redis, self._worker(app, redis, kind) as worker:
+        job = self._load(OVERLOAD)
+        with EmbeddedRedis() as redis, self._worker(job.app, redis, kind) as worker:
             return sustained_rate(worker, job)
 
     def latency(self, kind: str, rate: float) -> LatencyResult:
         """Load a worker at this rate and time its scores."""
-        app, job = self._load(rate)
-        with EmbeddedRedis() as redis, self._worker(app, redis, kind) as worker:
+        job = self._load(rate)
+        with EmbeddedRedis() as redis, self._worker(job.app, redis, kind) as worker:
             worker.await_ready()
             return run_load(job)
 
-    def _load(self, rate: float) -> tuple[str, LoadJob]:
+    def _load(self, rate: float) -> LoadJob:
         self._n_apps += 1
-        app = f"{self.prefix}-{self._n_apps}"
-        self._broker.create(f"{app}.events", f"{app}.labels")
-        return app, LoadJob(
-            self._broker.bootstrap,
-            events=f"{app}.events",
-            labels=f"{app}.labels",
-            scores=f"{app}.scores",
-            rate=rate,
-            warm_up_s=WARM_UP_S,
-            measure_s=MEASURE_S / self._shorter,
-            records="cards",
-        )
+        app, measure_s = f"{self.prefix}-{self._n_apps}", MEASURE_S / self._shorter
+        job = LoadJob(self._broker.bootstrap, app, rate, WARM_UP_S, measure_s, records="cards")
+        self._broker.create(job.events, job.labels)
+        return job
 
     def _worker(self, app: str, redis: EmbeddedRedis, kind: str) -> WorkerProcess:
         config = self._folder / f"{kind.replace(' ', '-')}.toml"

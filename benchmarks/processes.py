@@ -230,10 +230,14 @@ def sustained_rate(worker: WorkerProcess, overload: LoadJob) -> float:
     worker.await_ready()
     load = subprocess.Popen(_load(overload), cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
+        # Neither waits for anything: the load's own time to warm up, and the time that is measured.
         time.sleep(overload.warm_up_s)
         before, began = worker.metrics()["learned_total"], time.monotonic()
         time.sleep(overload.measure_s)
-        return (worker.metrics()["learned_total"] - before) / (time.monotonic() - began)
+        rate = (worker.metrics()["learned_total"] - before) / (time.monotonic() - began)
+        if load.poll() is not None:
+            raise ContenderError(f"the load ended early, with {load.returncode}")
+        return rate
     finally:
         load.kill()
         load.wait()

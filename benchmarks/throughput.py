@@ -133,31 +133,23 @@ class Bench:
 
     def sustained(self, rate: float) -> float:
         """Give what a worker keeps up with, of a load of this rate that is too much for it."""
-        app, job = self._load(rate)
-        with EmbeddedRedis() as redis, self._worker(app, redis) as worker:
+        job = self._load(rate)
+        with EmbeddedRedis() as redis, self._worker(job.app, redis) as worker:
             return sustained_rate(worker, job)
 
     def latency(self, rate: float) -> LatencyResult:
         """Load a worker at this rate and time its scores."""
-        app, job = self._load(rate)
-        with EmbeddedRedis() as redis, self._worker(app, redis) as worker:
+        job = self._load(rate)
+        with EmbeddedRedis() as redis, self._worker(job.app, redis) as worker:
             worker.await_ready()
             return run_load(job)
 
     def _worker(self, app: str, redis: EmbeddedRedis) -> WorkerProcess:
         return WorkerProcess(self._broker.bootstrap, redis.url, app)
 
-    def _load(self, rate: float) -> tuple[str, LoadJob]:
-        app = self._fresh_app(0)
-        return app, LoadJob(
-            self._broker.bootstrap,
-            events=f"{app}.events",
-            labels=f"{app}.labels",
-            scores=f"{app}.scores",
-            rate=rate,
-            warm_up_s=self._size.warm_up_s,
-            measure_s=self._size.measure_s,
-        )
+    def _load(self, rate: float) -> LoadJob:
+        app, size = self._fresh_app(0), self._size
+        return LoadJob(self._broker.bootstrap, app, rate, size.warm_up_s, size.measure_s)
 
     def _job(self, app: str, n: int) -> Job:
         scores = f"{app}.scores-{secrets.token_hex(2)}"

@@ -55,10 +55,10 @@ def _fraud(seed: int) -> base.Estimator:
 
     Three signs of fraud, each with the number that shows it: an unusual amount (in itself and for
     this customer), a terminal that has been tampered with, a card that has been stolen. Entity
-    windows and delayed risk are taken too, where they are configured. The scaler
-    comes last: a fraud rate of 0.01 would otherwise move nothing beside an amount of 100. The
-    intercept starts at the log-odds of one fraud in 150, so that until the first labels arrive a
-    payment is as suspicious as payments are, and not an even bet.
+    windows and delayed risk are taken too, where they are configured. The scaler comes last: a
+    fraud rate of 0.01 would otherwise move nothing beside an amount of 100. The intercept starts at
+    the log-odds of one fraud in 150, so that until the first labels arrive a payment is as
+    suspicious as payments are, and not an even bet.
     """
     return compose.Pipeline(
         compose.TransformerUnion(

@@ -135,7 +135,7 @@ class EntityPast(base.Transformer):
         self.entities = entities
         self._prefixes = tuple(f"{entity}." for entity in entities)
 
-    def transform_one(self, x: Features) -> dict[str, Any]:  # type: ignore[override]
+    def transform_one(self, x: dict[Any, Any]) -> dict[Any, Any]:
         """Return the features of these entities' pasts."""
         prefixes = self._prefixes
         return {name: value for name, value in x.items() if name.startswith(prefixes)}

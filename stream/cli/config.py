@@ -76,7 +76,7 @@ def _summary(settings: Settings, pipeline: str) -> Table:
     )
     table.add_row("features", f"{len(event.features)}: {features}")
     if derived := settings.features.names():
-        table.add_row("of the past", f"{len(derived)}: {', '.join(derived)}")
+        table.add_row("derived", f"{len(derived)}: {', '.join(derived)}")
     table.add_row("labels", f"id {label.id}, value {label.value}, time {label.time or 'of Kafka'}")
     table.add_row("model", f"{settings.model.task}, {settings.model.pipeline}: {pipeline}")
     ring = settings.versions.key_ring()

@@ -55,7 +55,8 @@ def is_running(pid: int) -> bool:
 
 
 def test_the_demo_shows_what_it_promises() -> None:
-    demo = start("--seconds", "20", "--json")
+    # In less, windows still tell a frozen model much of what has changed.
+    demo = start("--seconds", "30", "--json")
     printed, said = demo.communicate(timeout=DEADLINE_S)
     assert demo.returncode == 0, said
     summary = json.loads(printed)
@@ -70,9 +71,7 @@ def test_the_demo_shows_what_it_promises() -> None:
     assert before["live"]["auc"] > 0.65
     assert before["live"]["auc"] == pytest.approx(before["frozen"]["auc"], abs=0.1)
     assert after["live"]["auc"] > 0.7
-    # In so short a time, what windows tell keeps a frozen model's ranking of all payments near the
-    # live one's; it is the top of the ranking, where the alerts are, that it has lost.
-    assert after["frozen"]["auc"] < after["live"]["auc"]
+    assert after["frozen"]["auc"] < after["live"]["auc"] - 0.2
     assert after["frozen"]["ap"] < after["live"]["ap"] - 0.2
     assert any(
         d["level"] == "confirmed" and d["direction"] == "worsened" for d in summary["drifts"]
