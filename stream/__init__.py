@@ -3,7 +3,7 @@
 The flow, once for each batch of records:
 
 1. `app` builds a Faust application; Faust joins the consumer group and is assigned partitions.
-2. `delivery` hands whole fetched batches to the `agents`, which give them to the `lanes`.
+2. `delivery` reads whole batches for the `agents`, which give them to the `lanes`.
 3. A `lane` is one partition with one owner: it takes its position from Redis, and calls a handler.
 4. `score` validates an event, scores it with the model in force, or the challenger whose share
    its entity is in, stores the decision as pending
@@ -26,6 +26,7 @@ The worker:
     agents      one agent a topic: batches to lanes
     batching    whole fetched batches through Faust's plug points
     delivery    Faust's consumer: from the lanes' positions, and by a short way
+    record_reader  what it reads with, on the loop that handles the records
     lanes       the lanes owned now: opened and closed as partitions come and go
     lane        one partition in order; the commit order of all lanes
     score       handler: event to decision            (knows no framework)

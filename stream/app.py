@@ -38,6 +38,7 @@ from stream.lanes import Lanes
 from stream.outages import Outage
 from stream.outbox import KafkaOutbox, PublishFailed, PublishRefused
 from stream.ports import Clock
+from stream.record_reader import RecordReader
 from stream.settings import Settings
 from stream.topology import inputs, re_keyed
 from stream.worker import Worker
@@ -60,15 +61,16 @@ class LaneApp(faust.App):
 
     lanes: Lanes
     outbox: KafkaOutbox
+    reader: RecordReader
     logs: KafkaLogs
     monitoring: MonitoringServer
     end: Callable[[int], None]
 
     async def on_start(self) -> None:
-        """Connect the outputs before the consumer starts."""
+        """Connect outputs and inputs before the group is joined."""
         await super().on_start()
         try:
-            await self.outbox.start()
+            await asyncio.gather(self.outbox.start(), self.reader.start())
         except KafkaError as error:
             log.critical("Kafka went away while the worker started, which ends it: %s", error)
             self.end(EXIT_FAILED)
@@ -112,6 +114,7 @@ def build_app(
     )
     app = _faust_app(settings, datadir, outbox)
     app.end = end
+    app.reader = RecordReader(aiokafka_config(settings.kafka))
     app.logs = KafkaLogs(aiokafka_config(settings.kafka), settings.app)
     # The consumer class comes from the transport, and declaring an agent builds the consumer.
     app.transport = LaneTransport([URL(_broker_url(settings))], app)
@@ -121,8 +124,8 @@ def build_app(
         outbox=outbox,
         clock=clock,
         logs=app.logs,
-        highwater=lambda topic, partition: app.consumer.highwater(TP(topic, partition)),
-        pause=lambda topic, partition, paused: _consumer(app).hold(TP(topic, partition), paused),
+        highwater=lambda topic, partition: app.reader.highwater(TP(topic, partition)),
+        pause=lambda topic, partition, paused: app.reader.hold(TP(topic, partition), paused),
         name=f"{socket.gethostname()}:{os.getpid()}",
     )
     app.lanes = Lanes(
@@ -154,8 +157,8 @@ def _faust_app(settings: Settings, datadir: str, outbox: KafkaOutbox) -> LaneApp
         # Faust. A request to join is answered when all have joined, so it can't be less than that.
         broker_request_timeout=rebalance_timeout + 10.0,
         broker_commit_interval=1.0,
-        # All that was fetched is taken: see `LaneConsumer.hold`.
-        broker_max_poll_records=None,
+        # It reads nothing; before it is told so, it may ask once.
+        consumer_max_fetch_size=1,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
         stream_buffer_maxsize=STREAM_BUFFER_BATCHES,
@@ -254,6 +257,7 @@ def _connect_lifecycle(app: LaneApp, worker: Worker, outages: Sequence[Outage]) 
         last_call.daemon = True
         last_call.start()
         await lanes.close()
+        await app.reader.stop()
         await app.logs.stop()
         await app.outbox.stop()
 
