@@ -38,9 +38,9 @@ from stream.lanes import Lanes
 from stream.outages import Outage
 from stream.outbox import KafkaOutbox, PublishFailed, PublishRefused
 from stream.ports import Clock
-from stream.record_reader import RecordReader
+from stream.record_reader import RecordReader, RecordReaders
 from stream.settings import Settings
-from stream.topology import inputs, re_keyed
+from stream.topology import event_topics, inputs, re_keyed
 from stream.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ EXIT_FAILED = 1
 EXIT_FENCED = 4
 EXIT_STATE_LOST = StateLost.exit_status
 METRICS_EVERY_S = 2.0
+GATHER_S = 0.05
+"""How long labels and examples gather: nobody waits for what comes of them. Fewer and larger
+batches leave the loop to events, which somebody does wait for."""
 STOP_DEADLINE_S = 20.0
 """Below the 30 s that supervisors give by default (Kubernetes) before they kill."""
 STREAM_BUFFER_BATCHES = 4096
@@ -61,7 +64,7 @@ class LaneApp(faust.App):
 
     lanes: Lanes
     outbox: KafkaOutbox
-    reader: RecordReader
+    readers: RecordReaders
     logs: KafkaLogs
     monitoring: MonitoringServer
     end: Callable[[int], None]
@@ -70,7 +73,7 @@ class LaneApp(faust.App):
         """Connect outputs and inputs before the group is joined."""
         await super().on_start()
         try:
-            await asyncio.gather(self.outbox.start(), self.reader.start())
+            await asyncio.gather(self.outbox.start(), self.readers.start())
         except KafkaError as error:
             log.critical("Kafka went away while the worker started, which ends it: %s", error)
             self.end(EXIT_FAILED)
@@ -114,7 +117,7 @@ def build_app(
     )
     app = _faust_app(settings, datadir, outbox)
     app.end = end
-    app.reader = RecordReader(aiokafka_config(settings.kafka))
+    app.readers = _readers(settings)
     app.logs = KafkaLogs(aiokafka_config(settings.kafka), settings.app)
     # The consumer class comes from the transport, and declaring an agent builds the consumer.
     app.transport = LaneTransport([URL(_broker_url(settings))], app)
@@ -124,8 +127,8 @@ def build_app(
         outbox=outbox,
         clock=clock,
         logs=app.logs,
-        highwater=lambda topic, partition: app.reader.highwater(TP(topic, partition)),
-        pause=lambda topic, partition, paused: app.reader.hold(TP(topic, partition), paused),
+        highwater=lambda topic, partition: app.readers.highwater(TP(topic, partition)),
+        pause=lambda topic, partition, paused: app.readers.hold(TP(topic, partition), paused),
         name=f"{socket.gethostname()}:{os.getpid()}",
     )
     app.lanes = Lanes(
@@ -135,6 +138,17 @@ def build_app(
     _connect_lifecycle(app, worker, (redis_outage, kafka_outage))
     add_agents(app, [topic.full_name(settings.app) for topic in inputs(settings)])
     return app
+
+
+def _readers(settings: Settings) -> RecordReaders:
+    config = aiokafka_config(settings.kafka)
+    urgent, unhurried = (
+        [topic.full_name(settings.app) for topic in read]
+        for read in (event_topics(settings), (topics.LABELS, topics.EXAMPLES))
+    )
+    return RecordReaders(
+        RecordReader(config, urgent), RecordReader(config, unhurried, rest=GATHER_S)
+    )
 
 
 def _redis_store(settings: Settings, outage: Outage) -> Store:
@@ -257,7 +271,7 @@ def _connect_lifecycle(app: LaneApp, worker: Worker, outages: Sequence[Outage]) 
         last_call.daemon = True
         last_call.start()
         await lanes.close()
-        await app.reader.stop()
+        await app.readers.stop()
         await app.logs.stop()
         await app.outbox.stop()
 

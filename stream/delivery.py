@@ -24,7 +24,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from stream.hardening import harden
-from stream.record_reader import Fetched, RecordReader
+from stream.record_reader import Fetched, RecordReader, RecordReaders
 
 TELL_EVERY_S = 10.0
 
@@ -70,7 +70,7 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class LaneConsumer(driver.Consumer):
-    """Faust's consumer, fed by the application's `RecordReader` from the lanes' positions."""
+    """Faust's consumer, fed by the application's readers from the lanes' positions."""
 
     _told_at = 0.0
 
@@ -87,9 +87,9 @@ class LaneConsumer(driver.Consumer):
         return lanes
 
     @property
-    def _reader(self) -> RecordReader:
-        reader: RecordReader = cast(Any, self.app).reader
-        return reader
+    def _readers(self) -> RecordReaders:
+        readers: RecordReaders = cast(Any, self.app).readers
+        return readers
 
     @property
     def in_touch(self) -> bool:
@@ -101,7 +101,7 @@ class LaneConsumer(driver.Consumer):
         """Read from the lanes' positions, after every rebalance and before the flow resumes."""
         await self._member.read_nothing()
         await super().perform_seek()
-        self._reader.seek(await self._lanes.seek_positions(self))
+        self._readers.seek(await self._lanes.seek_positions(self))
 
     def committed_before(self, tp: TP) -> int | None:
         """Give what the group had committed of a partition when it was assigned."""
@@ -111,18 +111,23 @@ class LaneConsumer(driver.Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand what is read to the agents, for as long as Faust's fetcher service runs."""
         try:
-            while not (self.should_stop or fetcher.should_stop):
-                if not self.flow_active:
-                    await self.wait(cast(Any, self.can_resume_flow))
-                    continue
-                fetched = await self._reader.fetch()
-                self._tell_member()
-                if fetched:
-                    await self._deliver(fetched)
+            async with asyncio.TaskGroup() as draining:
+                for reader in self._readers:
+                    draining.create_task(self._drain(reader, fetcher))
         except asyncio.CancelledError:
             # In a rebalance Faust takes this for a crash, also of a worker that is told to stop.
             if not self.app.should_stop:
                 raise
+
+    async def _drain(self, reader: RecordReader, fetcher: Any) -> None:
+        while not (self.should_stop or fetcher.should_stop):
+            if not self.flow_active:
+                await self.wait(cast(Any, self.can_resume_flow))
+                continue
+            fetched = await reader.fetch()
+            self._tell_member()
+            if fetched:
+                await self._deliver(fetched, reader)
 
     def _tell_member(self) -> None:
         now = time.monotonic()
@@ -130,12 +135,12 @@ class LaneConsumer(driver.Consumer):
             self._told_at = now
             self._member.still_reading()
 
-    async def _deliver(self, fetched: Fetched) -> None:
-        n_seeks = self._reader.n_seeks
+    async def _deliver(self, fetched: Fetched, reader: RecordReader) -> None:
+        n_seeks = reader.n_seeks
         for tp, batch in self.scheduler.iterate(fetched):
             if not self.flow_active:
                 await self.wait(cast(Any, self.can_resume_flow))
-            if self._reader.n_seeks != n_seeks:
+            if reader.n_seeks != n_seeks:
                 return  # The lanes go on elsewhere.
             await self.callback(self._to_message(ensure_TP(tp), batch))
 

@@ -24,7 +24,6 @@ from models.stores.base import Lease, Store
 from stream.ports import Clock, Handler, Outbox, Outcome, Record
 
 IDLE_TICK_S = 0.02
-GATHER_S = 0.05
 REST_AFTER_S = 1.0
 REST_AGAIN_S = 10.0
 """A lane at rest says so again: it learns here that it was fenced, though it has no work."""
@@ -53,9 +52,6 @@ class Lane:
 
     Parameters
     ----------
-    gathers
-        Nobody waits for what this lane gives out: after a batch it lets records gather. Fewer and
-        larger batches leave the loop to the lanes that somebody does wait for.
     strict
         Offsets must follow one another: a hole is lost data, and a crash is better than silence.
     pause
@@ -75,7 +71,6 @@ class Lane:
         batch_records_max: int,
         pause: Callable[[bool], None],
         strict: bool = False,
-        gathers: bool = False,
     ) -> None:
         self.lease = lease
         self.handler = handler
@@ -87,7 +82,6 @@ class Lane:
         self._observer = observer
         self._batch_records_max = batch_records_max
         self._strict = strict
-        self._gathers = gathers
         self._pause = pause
         self._paused = False
         self._queue: deque[Sequence[Record]] = deque()
@@ -95,7 +89,6 @@ class Lane:
         self._arrived = asyncio.Event()
         self._closed = False
         self._busy = asyncio.Lock()
-        self._announced = False
         self._rested_at: float | None = None
         self._active_at = clock.now()
 
@@ -138,8 +131,7 @@ class Lane:
                 took_records = not self._closed and await self.step()
             if took_records:
                 # Other lanes' turn: a lane that never has to wait would starve them.
-                is_hurried = self._announced or self._n_queued >= self._batch_records_max
-                await asyncio.sleep(GATHER_S if self._gathers and not is_hurried else 0)
+                await asyncio.sleep(0)
             else:
                 await self._wait()
 
@@ -151,8 +143,6 @@ class Lane:
         outcome = await self.handler.tick(self.position, self._clock.now())
         if outcome is not None:
             await self._commit((), outcome)
-        # What a command has changed is in force at the next step: people wait for it.
-        self._announced = outcome is not None and bool(outcome.announcements)
         return bool(records)
 
     async def close(self, timeout: float) -> None:

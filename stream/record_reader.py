@@ -8,7 +8,8 @@ third of the worker's time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -45,10 +46,19 @@ class RecordReader:
     ----------
     config
         Client arguments for aiokafka (`stream.clients.aiokafka_config`).
+    topics
+        Full names of the topics that it reads; other partitions are left to other readers.
+    rest
+        Seconds between a broker's answer and the next fetch from it. Records that come one by one
+        then come together: a fetch costs the worker and the broker as much as tens of records.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], topics: Collection[str], rest: float = 0.0
+    ) -> None:
         self._config = dict(config)
+        self.topics = frozenset(topics)
+        self._rest = rest
         self._consumer: AIOKafkaConsumer | None = None
         self.n_seeks = 0
         """How often it was sent elsewhere: what was fetched before is not wanted any more."""
@@ -64,6 +74,8 @@ class RecordReader:
         )
         harden(self._consumer._client)
         await self._consumer.start()
+        if self._rest:
+            rest_after_fetches(self._consumer._fetcher, self._rest)
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -102,3 +114,57 @@ class RecordReader:
     def _started(self) -> AIOKafkaConsumer:
         assert self._consumer is not None, "read before start"
         return self._consumer
+
+
+def rest_after_fetches(fetcher: Any, rest: float) -> None:
+    """Let an aiokafka `Fetcher` wait for `rest` seconds after each answer of a broker.
+
+    It can't be who takes the records that waits: aiokafka would ask for the other partitions
+    meanwhile, and a broker is asked by one fetch at a time.
+    """
+    ask, now = fetcher._proc_fetch_request, asyncio.get_running_loop().time
+    next_at: dict[int, float] = {}
+
+    async def rest_and_ask(assignment: Any, node: int, request: Any) -> Any:
+        early = next_at.get(node, 0.0) - now()
+        if early > 0:
+            await asyncio.sleep(early)
+        try:
+            return await ask(assignment, node, request)
+        finally:
+            next_at[node] = now() + rest
+
+    fetcher._proc_fetch_request = rest_and_ask
+
+
+class RecordReaders:
+    """The readers of a worker, as one: each has its topics."""
+
+    def __init__(self, *readers: RecordReader) -> None:
+        self._readers = readers
+
+    def __iter__(self) -> Iterator[RecordReader]:
+        return iter(self._readers)
+
+    async def start(self) -> None:
+        """Connect."""
+        await asyncio.gather(*(reader.start() for reader in self._readers))
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await asyncio.gather(*(reader.stop() for reader in self._readers))
+
+    def seek(self, positions: Mapping[TP, int]) -> None:
+        """Read these partitions, and no others, from these offsets on."""
+        for reader in self._readers:
+            reader.seek({tp: at for tp, at in positions.items() if tp.topic in reader.topics})
+
+    def hold(self, tp: TP, held: bool) -> None:
+        """Stop or resume asking for a partition's records."""
+        for reader in self._readers:
+            reader.hold(tp, held)
+
+    def highwater(self, tp: TP) -> int | None:
+        """Give the offset after the partition's last record, as the last fetch told it."""
+        found = (reader.highwater(tp) for reader in self._readers if tp.topic in reader.topics)
+        return next(found, None)

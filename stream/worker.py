@@ -131,7 +131,6 @@ class Worker:
             clock=self._clock,
             observer=self,
             batch_records_max=self.settings.worker.batch_records_max,
-            gathers=kind in ("label", "learn"),
             strict=kind == "learn" or not self.settings.kafka.inputs_may_have_gaps,
             pause=self._pauser(topic, partition),
         )

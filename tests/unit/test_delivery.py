@@ -59,8 +59,14 @@ class IdleConsumer(LaneConsumer):
         """No group."""
 
 
+async def turns(n: int = 10) -> None:
+    """Let everybody take some turns of the loop."""
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
 def app_with(reader: FakeReader) -> Any:
-    return SimpleNamespace(should_stop=False, reader=reader)
+    return SimpleNamespace(should_stop=False, readers=[reader])
 
 
 @pytest.mark.parametrize("stops", [True, False])
@@ -70,7 +76,7 @@ def test_a_worker_that_is_told_to_stop_in_a_rebalance_does_not_crash(stops: bool
     async def run() -> bool:
         app, fetcher = app_with(FakeReader()), SimpleNamespace(should_stop=False)
         delivering = asyncio.create_task(IdleConsumer(app)._drain_messages(fetcher))
-        await asyncio.sleep(0)
+        await turns()
         app.should_stop = stops
         delivering.cancel()
         await asyncio.wait([delivering])
@@ -91,16 +97,15 @@ def test_what_was_read_waits_for_the_flow_and_is_dropped_after_a_seek(
         delivering = asyncio.create_task(
             consumer._drain_messages(SimpleNamespace(should_stop=False))
         )
+        await asyncio.sleep(0)
         await asyncio.sleep(0)  # It reads now.
         consumer.flow_active = False
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns()
         assert consumer.delivered == []
         reader.n_seeks += sought
         consumer.flow_active = True
         consumer.can_resume_flow.set()
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns()
         delivering.cancel()
         await asyncio.wait([delivering])
         return consumer.delivered

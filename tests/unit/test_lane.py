@@ -65,9 +65,7 @@ class Scribe:
         return False
 
 
-async def make(
-    scribe: Scribe, strict: bool = True, pause: Any = None, gathers: bool = False
-) -> tuple[Lane, MemoryStore]:
+async def make(scribe: Scribe, strict: bool = True, pause: Any = None) -> tuple[Lane, MemoryStore]:
     store = MemoryStore(ttl=1.0)
     lane = Lane(
         await store.acquire("score.0"),
@@ -78,7 +76,6 @@ async def make(
         observer=scribe,
         batch_records_max=4,
         strict=strict,
-        gathers=gathers,
         pause=pause or (lambda paused: None),
     )
     lane.start_at(10)
@@ -101,28 +98,6 @@ def test_outputs_are_acknowledged_before_the_position_is_committed() -> None:
         assert await store.positions() == {"score.0": 12}
 
     asyncio.run(run())
-
-
-@pytest.mark.parametrize(("gathers", "batches"), [(True, [10, 11, 15]), (False, [10, 11, 13, 15])])
-def test_a_lane_that_gathers_takes_fewer_batches(gathers: bool, batches: list[int]) -> None:
-    """It leaves what trickles in to the next batch; a full one it takes at once."""
-
-    async def run() -> list[int]:
-        scribe = Scribe()
-        lane, _ = await make(scribe, gathers=gathers)
-        running = asyncio.create_task(lane.run())
-        for offsets in ((10,), (11, 12), (13, 14), (15, 16, 17, 18)):
-            lane.offer(deliver(*offsets))
-            for _ in range(5):
-                await asyncio.sleep(0)
-        async with asyncio.timeout(5.0):
-            while lane.position < 19:  # noqa: ASYNC110 - a lane tells nobody
-                await asyncio.sleep(0.001)
-        await lane.close(1.0)
-        await running
-        return [int(line.split()[1]) for line in scribe.story if line.startswith("absorb")]
-
-    assert asyncio.run(run()) == batches
 
 
 def test_redelivered_records_are_taken_once() -> None:
