@@ -19,7 +19,15 @@ from models import Example, Learner, Task, build
 from models.reasons import occlude, usual_values
 from models.types import Features
 
-PIPELINES = ("logistic", "fraud", "gaussian-nb", "hoeffding-tree", "adaptive-random-forest")
+PIPELINES = (
+    ("logistic", Task.BINARY),
+    ("fraud", Task.BINARY),
+    ("gaussian-nb", Task.BINARY),
+    ("hoeffding-tree", Task.BINARY),
+    ("adaptive-random-forest", Task.BINARY),
+    ("hoeffding-tree", Task.REGRESSION),
+    ("adaptive-random-forest", Task.REGRESSION),
+)
 N_ROUNDS = 5
 BATCH = 16
 LEARNED_BETWEEN = 20
@@ -40,21 +48,26 @@ def events(pipeline: str, n: int) -> list[Features]:
     return [{f"f{i}": rng.gauss(0, 1) for i in range(10)} for _ in range(n)]
 
 
-def learned(pipeline: str, rows: list[Features]) -> Learner:
+def learned(pipeline: str, task: Task, rows: list[Features]) -> Learner:
     """Give a learner that has learned the rows."""
-    learner = Learner(build(pipeline, Task.BINARY, 1), Task.BINARY)
-    examples = examples_of(rows)
+    learner = Learner(build(pipeline, task, 1), task)
+    examples = examples_of(task, rows)
     learner.absorb(examples, range(len(rows)))
     return learner
 
 
-def examples_of(rows: list[Features]) -> list[Example]:
+def examples_of(task: Task, rows: list[Features]) -> list[Example]:
     """Label the rows."""
+
+    def truth(x: Features) -> bool | float:
+        if task is Task.REGRESSION:
+            return 3.0 * float(x["f0"]) + 2.0 * (float(x["f1"]) > 0)
+        return float(x.get("f0", 0)) > 1 or float(x.get("TX_AMOUNT", 0)) > 60
+
     return [
-        Example(f"e{i}", x, x.get("f0", 0) > 1 or x.get("TX_AMOUNT", 0) > 60, 0.5, "v1-0", 0, i, i,
-                "labels/0", i, i)
+        Example(f"e{i}", x, truth(x), 0.5, "v1-0", 0, i, i, "labels/0", i, i)
         for i, x in enumerate(rows)
-    ]  # fmt: skip
+    ]
 
 
 def microseconds(call: Callable[[], object], n: int) -> float:
@@ -67,15 +80,15 @@ def microseconds(call: Callable[[], object], n: int) -> float:
     return best / n * 1e6
 
 
-def live(pipeline: str, rows: list[Features], n: int) -> float:
+def live(pipeline: str, task: Task, rows: list[Features], n: int) -> float:
     """Give the time of an alert among examples, in microseconds, without what these take."""
-    examples = examples_of(rows)
+    examples = examples_of(task, rows)
     more = [(e, i) for i, e in enumerate(examples[: n * LEARNED_BETWEEN])]
     parts = [more[i : i + LEARNED_BETWEEN] for i in range(0, len(more), LEARNED_BETWEEN)]
     best = {True: float("inf"), False: float("inf")}
     for _ in range(N_ROUNDS):
         for explains in (True, False):
-            learner = learned(pipeline, rows)
+            learner = learned(pipeline, task, rows)
             if explains:
                 learner.explain_many(rows[:1])
             start = process_time()
@@ -87,10 +100,10 @@ def live(pipeline: str, rows: list[Features], n: int) -> float:
     return (best[True] - best[False]) / len(parts) * 1e6
 
 
-def measure(pipeline: str, n: int) -> None:
+def measure(pipeline: str, task: Task, n: int) -> None:
     """Print the line of a pipeline."""
     rows = events(pipeline, n)
-    learner = learned(pipeline, rows)
+    learner = learned(pipeline, task, rows)
     some = rows[: min(n, 512)]
     batches = [some[i : i + BATCH] for i in range(0, len(some), BATCH)]
     predict = microseconds(lambda: learner.score_many(some), len(some))
@@ -100,9 +113,9 @@ def measure(pipeline: str, n: int) -> None:
     usual = usual_values(learner._probes)
     score_many: Any = learner.score_many
     hidden = microseconds(lambda: [occlude(x, usual, score_many) for x in some], len(some))
-    among = live(pipeline, rows, 100)
+    among = live(pipeline, task, rows, 100)
     print(
-        f"{pipeline:24}{len(some[0]):7}   {method:10}{predict:9.2f}{one:7.1f}{many:9.1f}"
+        f"{pipeline:24}{task:12}{len(some[0]):7}   {method:10}{predict:9.2f}{one:7.1f}{many:9.1f}"
         f"{among:9.1f}{hidden:11.1f}"
     )
 
@@ -112,10 +125,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=5_000)
     n = parser.parse_args().events
-    print(f"{'us for each alert':23}features   method      predict    one  sixteen", end="")
+    print(
+        f"{'us for each alert':24}{'task':11}features   method      predict    one  sixteen", end=""
+    )
     print("     live   occluded")
-    for pipeline in PIPELINES:
-        measure(pipeline, n)
+    for pipeline, task in PIPELINES:
+        measure(pipeline, task, n)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Three methods, by what the model is:
 
 - **linear**: of a linear model, also after a scaler or other transformers, each weight times its
   (scaled) value. They and the intercept add up to the margin, which is exact.
-- **path**: of a tree or a forest that says P(True), how much each split on an event's way moves it,
-  and naive Bayes where that way ends (see `models.paths`). It costs a few predictions.
+- **path**: of a tree or a forest that says P(True) or a mean, how much each split on an event's way
+  moves it, and naive Bayes where that way ends (see `models.paths`). It costs a few predictions.
 - **occlusion**: of any other model, how much the score falls when a feature alone is replaced by
   what is usual for it among the examples that the learner keeps as probes (the mean of numbers, the
   commonest of others; Zeiler and Fergus, ECCV 2014, do so with parts of pictures). It costs one

@@ -129,7 +129,10 @@ class ReasonSettings(Section):
         {}, description="What people call a feature, by the name that it has before the scaler."
     )
     importance_n: int = Field(
-        1_000, ge=1, le=100_000, description="Explained scores that the importance is the mean of."
+        1_000,
+        ge=1,
+        le=100_000,
+        description="Explained scores of a partition that the importance is the mean of.",
     )
 
     def explaining(self, task: Task) -> Explaining | None:

@@ -21,6 +21,7 @@ from models.types import DriftSignal, Example, Score, Task
 from stream.alert_value import AlertValue
 from stream.decoding import Event, EventDecoder, LabelDecoder
 from stream.derived import Derivation
+from stream.explaining import Explaining
 from stream.feed import HeldLabel, label_encoder
 from stream.messages import InvalidMessage
 from stream.rows import Row
@@ -51,6 +52,8 @@ class Evaluation:
         Adds up what the alerts were worth.
     after
         Seconds after the first event from which on events are ranked, and alerts added up.
+    explaining
+        Explains scores as a worker would; None: none are explained.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Evaluation:
         freeze_after: int | None = None,
         alerts: AlertValue | None = None,
         after: float | None = None,
+        explaining: Explaining | None = None,
     ) -> None:
         self.learner = learner
         self.n_rows = 0
@@ -73,6 +77,7 @@ class Evaluation:
         self._schedule = schedule
         self._freeze_after = freeze_after
         self._alerts = alerts
+        self._explaining = explaining
         self._events = EventDecoder(settings.event)
         self._derivation = Derivation(settings)
         self._labels = LabelDecoder(settings.label, settings.model.task)
@@ -126,6 +131,7 @@ class Evaluation:
         frozen_score = self.frozen.score(event.features) if self.frozen else None
         version, position = learner.version_id, learner.position
         self.n_events += 1
+        self._explain(event, score)
         if learner.task is Task.ANOMALY:
             said = (score, version, position)
             unlabelled = self._example(event, None, said, event.event_time, "events/0")
@@ -134,6 +140,13 @@ class Evaluation:
             label = HeldLabel(row.event_id, row.label, row.label_time)
             scored = Scored(event, score, version, position, frozen_score, label, learner.threshold)
             self._schedule.add(scored, event.event_time)
+
+    def _explain(self, event: Event, score: Score) -> None:
+        explaining, learner = self._explaining, self.learner
+        if explaining is not None and explaining.choose(
+            [score], learner.threshold, learner.position
+        ):
+            explaining.note(learner.explain_many([event.features]))
 
     def _examples(self, due: Iterable[tuple[Scored, float]]) -> Iterator[Example]:
         for scored, time in due:

@@ -16,7 +16,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from models.importance import Importance
+from models.importance import Means
 from stream.clocks import Reading
 from stream.outages import Outage
 from stream.ports import Outcome, Record
@@ -204,11 +204,12 @@ class WorkerMetrics:
         self._model_position.set(position)
         self._staleness.set(staleness_s)
 
-    def set_importance(self, importance: Importance) -> None:
+    def set_importance(self, means: Means | None) -> None:
         """Tell which features matter most; those that no longer do disappear."""
         self._importance.clear()
-        for feature, value in islice(importance.values().items(), FEATURES_MAX):
-            self._importance.labels(feature, importance.unit).set(value)
+        if means is not None:
+            for feature, value in islice(means.values.items(), FEATURES_MAX):
+                self._importance.labels(feature, means.unit).set(value)
 
     def set_version(self, n_bytes: int, age_s: float) -> None:
         """Tell of the last version that this worker cut or loaded."""

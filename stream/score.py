@@ -108,7 +108,7 @@ class ScoreHandler:
         self._threshold = threshold
         self._ttl = ttl
         self._silence = silence
-        self._explaining = explaining
+        self.explaining = explaining
         self.stage = stage
         self._observe = observe
         self._fields = decoder.fields if stage is None else stage.fields
@@ -198,14 +198,14 @@ class ScoreHandler:
             threshold = self._threshold
         # By the very model that scored: it learns nothing before this returns.
         reasons: list[Reasons | None] = [None] * len(events)
-        if self._explaining is not None and (
-            chosen := self._explaining.choose(scores, threshold, position)
+        if self.explaining is not None and (
+            chosen := self.explaining.choose(scores, threshold, position)
         ):
             explained = scorer.explain_many([rows[i] for i in chosen])
             if arm is None:
-                self._explaining.importance.add(explained)
+                self.explaining.note(explained)
             for i, attribution in zip(chosen, explained, strict=True):
-                reasons[i] = self._explaining.tell(attribution)
+                reasons[i] = self.explaining.tell(attribution)
         return [
             Pending(
                 fields,
@@ -276,21 +276,31 @@ class ScoreHandler:
             outcome.counts["examples"] += 1
 
     async def tick(self, position: int, now: float) -> Outcome | None:
-        """Sweep silent events, publish shadows, let generations go that no label can reach."""
+        """Sweep silent events, publish shadows, let generations go that no label can reach.
+
+        And save which features have mattered, now and then.
+        """
         if self._watermark - self._generation_checked > self._ttl / 64:
             self._generation_checked = self._watermark
             await self._store.expire(self._ttl)
         assert self._lease is not None, "tick before open"
-        swept = None if self._silence is None else await self._silence.sweep(self._lease, now)
-        return self._shadows.add_to(swept) if self._shadows else swept
+        outcome = None if self._silence is None else await self._silence.sweep(self._lease, now)
+        if changes := self._news(now):
+            outcome = outcome or Outcome(counts=Counter())
+            outcome.changes |= changes
+        return self._shadows.add_to(outcome) if self._shadows else outcome
+
+    def _news(self, now: float, *, last: bool = False) -> dict[str, bytes | None]:
+        return {} if self.explaining is None else self.explaining.news(now, last=last)
 
     def hold(self, records: Sequence[Record]) -> bool:
         """Never: events depend on no other lane."""
         return False
 
     def final(self, now: float) -> Outcome | None:
-        """Give nothing: every batch is committed whole."""
-        return None
+        """Save which features have mattered; every batch is committed whole."""
+        changes = self._news(now, last=True)
+        return Outcome(changes=changes, counts=Counter()) if changes else None
 
     def close(self) -> None:
         """Forget the lease: the lane went to another worker."""

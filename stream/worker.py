@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from models.importance import pool
 from models.learner import Learner
 from models.lineage import Lineage
 from models.stores.base import Store
@@ -101,7 +102,6 @@ class Worker:
         self._audit: list[Message] = []
         self.model = ModelInForce(self._fresh, clock.now, settings.worker.model_staleness_max)
         self._label_free = LabelFree(drift_settings(settings.drift), name, clock.now)
-        self._explaining = settings.reasons.explaining(settings.model.task)
         self._lanes: dict[str, tuple[Lane, str, int]] = {}
         runs_on = "compiled estimators" if self._fresh().is_compiled else "River's own estimators"
         log.info("pipeline %s runs on %s", settings.model.pipeline, runs_on)
@@ -207,7 +207,7 @@ class Worker:
             threshold=settings.decision.threshold(settings.model.threshold),
             ttl=settings.join.ttl,
             silence=self._silence(partition),
-            explaining=self._explaining,
+            explaining=settings.reasons.explaining(settings.model.task),
             stage=stage if place or stage.adds else None,
             observe=self._label_free.observe if settings.drift.label_free else None,
         )
@@ -334,8 +334,9 @@ class Worker:
         )
         _, position, _ = self.model.stamp()
         self.metrics.set_model(position, self.model.age)
-        if self._explaining is not None:
-            self.metrics.set_importance(self._explaining.importance)
+        scoring = [lane.handler for lane in lanes if isinstance(lane.handler, ScoreHandler)]
+        told = [one.explaining.means for one in scoring if one.explaining is not None]
+        self.metrics.set_importance(pool(means for means in told if means is not None))
         for lane in lanes:
             if isinstance(lane.handler, LearnHandler) and lane.handler.learner is not None:
                 self.metrics.set_prequential(lane.handler.learner.metrics())

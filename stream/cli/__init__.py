@@ -23,6 +23,7 @@
     without     what `--without` names
     reconcile   driftline reconcile
     clocks      driftline clocks
+    importance  driftline importance
     recover     driftline recover
     dlq         driftline dlq list | show | replay
     dlq_view    how dead letters are shown
@@ -49,6 +50,7 @@ from stream.cli import (
     dlq,
     erasure,
     evaluate,
+    importance,
     lineages,
     produce,
     promotions,
@@ -102,6 +104,7 @@ for command in (
     topology.topology,
     reconcile.reconcile,
     clocks.clocks,
+    importance.importance,
     recover.recover,
     challengers.promote,
     challengers.compare,

@@ -23,6 +23,12 @@ from stream.cli.alert_tables import (
 from stream.cli.common import ConfigOption, JsonOption, load, out, print_json, progress_bar
 from stream.cli.drift_truth import evaluate_drift
 from stream.cli.errors import CommandError
+from stream.cli.importance import (
+    ImportanceOption,
+    explaining_of,
+    importance_report,
+    importance_table,
+)
 from stream.cli.produce import (
     FILE,
     AddIdOption,
@@ -35,6 +41,7 @@ from stream.cli.produce import (
 if TYPE_CHECKING:
     from stream.alert_value import AlertValue
     from stream.evaluation import Evaluation, Scored
+    from stream.explaining import Explaining
     from stream.schedule import LabelSchedule
     from stream.settings import Settings
 
@@ -75,6 +82,7 @@ def evaluate(
     top: TopOption = None,
     costs: CostsOption = None,
     after: AfterOption = None,
+    importance: ImportanceOption = False,
     limit: LimitOption = None,
     label_delay: LabelDelayOption = "0s",
     label_delay_events: LabelDelayEventsOption = None,
@@ -104,21 +112,21 @@ def evaluate(
         return
     if file is None:
         raise CommandError("name a file of events, or give --drift-truth")
-    overrides = {"model": {"pipeline": pipeline}} if pipeline is not None else None
-    settings = load(config, overrides)
+    settings = load(config, None if pipeline is None else {"model": {"pipeline": pipeline}})
     freeze_at = _freeze_at(file, frozen_after, limit)
     schedule = schedule_of(settings, label_delay, label_delay_events)
     alerts = alert_value(settings, entity, top, costs)
+    explaining = explaining_of(settings) if importance else None
     started = time.perf_counter()
-    evaluation = _evaluation(settings, schedule, freeze_at, alerts, after)
+    evaluation = _evaluation(settings, schedule, freeze_at, alerts, after, explaining)
     _run(evaluation, file, settings, limit, add_id=add_id, quiet=as_json)
-    report = _report(evaluation, settings, time.perf_counter() - started)
-    if alerts is not None:
-        report["alerts"] = alerts.values()
+    report = _report(evaluation, settings, time.perf_counter() - started, alerts)
+    if explaining is not None:
+        report["importance"] = importance_report(explaining.importance.means(0.0), settings)
     if as_json:
         print_json(report)
     else:
-        _print(report)
+        _print(report, settings)
 
 
 def _evaluation(
@@ -127,12 +135,14 @@ def _evaluation(
     freeze_at: int | None,
     alerts: AlertValue | None,
     after: str | None,
+    explaining: Explaining | None,
 ) -> Evaluation:
     from stream.evaluation import Evaluation
     from stream.learners import new_learner
 
     after_s = None if after is None else after_seconds(settings, after)
-    return Evaluation(settings, new_learner(settings), schedule, freeze_at, alerts, after_s)
+    learner = new_learner(settings)
+    return Evaluation(settings, learner, schedule, freeze_at, alerts, after_s, explaining)
 
 
 def _run(
@@ -167,7 +177,9 @@ def _freeze_at(file: Path, share: float | None, limit: int | None) -> int | None
     return int(share * min(n_rows or 0, limit or n_rows or 0))
 
 
-def _report(evaluation: Evaluation, settings: Settings, seconds: float) -> dict[str, Any]:
+def _report(
+    evaluation: Evaluation, settings: Settings, seconds: float, alerts: AlertValue | None
+) -> dict[str, Any]:
     import msgspec
 
     learner = evaluation.learner
@@ -189,6 +201,8 @@ def _report(evaluation: Evaluation, settings: Settings, seconds: float) -> dict[
         ],
         "alarms": _alarms(evaluation),
     }
+    if alerts is not None:
+        report["alerts"] = alerts.values()
     if evaluation.later is not None:
         report["later"] = {"after_s": evaluation.later.after, **evaluation.later.values()}
     if evaluation.frozen is not None:
@@ -212,7 +226,7 @@ def _alarms(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: dict[str, Any], settings: Settings) -> None:
     console = out()
     console.print(
         f"{report['pipeline']} ({report['task']}): {report['events']:,} events, "
@@ -226,6 +240,8 @@ def _print(report: dict[str, Any]) -> None:
         console.print(later_table(report["later"]))
     if "alerts" in report:
         console.print(alerts_table(report["alerts"]))
+    if "importance" in report:
+        console.print(importance_table(report["importance"], settings))
     if "frozen" in report:
         console.print(_frozen_table(report["frozen"]))
     _print_drifts(report["drifts"], report["alarms"])

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
+from models.importance import Means
 from models.reasons import Reason, Reasons
+from models.stores.base import Lease
 from models.stores.memory import MemoryStore
-from models.types import Example
+from models.types import Example, Features
+from stream import topics
 from stream.arms import Arm
 from stream.decoding import EventDecoder
+from stream.explaining import IMPORTANCE, SAVE_EVERY_S, decode_means
 from stream.learners import new_learner
 from stream.messages import Pending, decision_of, decode_decision, decode_pending, encode_json
 from stream.messages import encode_pending as encode
 from stream.metrics import WorkerMetrics
-from stream.ports import Record
+from stream.ports import Message, Record
 from stream.score import ScoreHandler
 from stream.scorer import ModelInForce
 from stream.settings import Settings
+from stream.worker import Worker
 from tests.arms import make_arms
+from tests.memory_logs import MemoryLogs
 
 NAMES = {"a": "payments in an hour"}
 
@@ -33,6 +40,11 @@ def examples(start: int, n: int) -> list[Example]:
         Example(f"x{i}", {"a": i % 7, "b": 1.0}, i % 7 > 3, 0.5, "v1-0", 0, i, i, "labels/0", i, i)
         for i in range(start, start + n)
     ]
+
+
+def body(event_id: str, a: float) -> bytes:
+    """Make an event."""
+    return json.dumps({"id": event_id, "card": "c1", "a": a, "b": 1}).encode()
 
 
 class ScoreLane:
@@ -48,7 +60,7 @@ class ScoreLane:
         self.model.go_live(self.learner, "v1-0", None)
         self.store = MemoryStore(ttl=1e9)
         self.arms = make_arms(self.store)
-        self.explaining = self.settings.reasons.explaining(self.settings.model.task)
+        self.lease: Lease | None = None
         self.handler = ScoreHandler(
             0,
             topic="app.events",
@@ -59,7 +71,7 @@ class ScoreLane:
             task=self.settings.model.task,
             threshold=0.5,
             ttl=1e9,
-            explaining=self.explaining,
+            explaining=self.settings.reasons.explaining(self.settings.model.task),
         )
 
     def learn(self, start: int, n: int) -> None:
@@ -68,14 +80,24 @@ class ScoreLane:
 
     async def open(self) -> None:
         """Get the lane."""
-        await self.handler.open(await self.store.acquire("score.0"))
+        self.lease = await self.store.acquire("score.0")
+        await self.handler.open(self.lease)
+
+    async def save(self, now: float) -> Means | None:
+        """Commit what is due as the lane does, and give what the store has of importance."""
+        outcome = await self.handler.tick(0, now)
+        if outcome is not None:
+            assert self.lease is not None
+            await self.store.commit(self.lease, 1, outcome.changes)
+        data = await self.store.read_state("score.0", IMPORTANCE)
+        return None if data is None else decode_means(data)
 
     async def score(self, *values: float, first: int = 0) -> dict[str, list[bytes]]:
         """Score events, and give what is published by topic."""
         records: list[Record] = [
             FakeRecord(
                 first + i,
-                json.dumps({"id": f"e{first + i}", "card": "c1", "a": a, "b": 1}).encode(),
+                body(f"e{first + i}", a),
             )
             for i, a in enumerate(values)
         ]
@@ -143,23 +165,45 @@ def test_the_importance_of_features_is_of_what_the_champion_explained() -> None:
         lane.learn(0, 400)
         await lane.open()
         await lane.score(6.0, 0.0, 5.0, 4.5)
-        assert lane.explaining is not None
-        importance = lane.explaining.importance
 
         def mean(*values: float) -> float:
             told = lane.learner.explain_many([{"a": a, "b": 1.0} for a in values])
             return sum(abs(one.contributions[0]) for one in told) / len(told)
 
-        assert importance.values() == {"a": mean(5.0, 4.5), "b": 0.0}
+        means = await lane.save(now=100.0)
+        assert means == Means("log_odds", 2, {"a": mean(5.0, 4.5), "b": 0.0}, 100.0)
         lane.arms.go_live([(Arm("tree", 1.0, 0.0, "v2-0"), lane.learner)])
         published = await lane.score(6.0, first=9)
         assert decode_decision(published["alerts"][0]).arm == "tree"
         # The champion has scored it as well, so it is there once.
         expected = mean(4.5, 6.0)
         metrics = WorkerMetrics()
-        metrics.set_importance(importance)
+        metrics.set_importance(await lane.save(now=200.0))
         line = 'driftline_feature_importance{feature="a",unit="log_odds"} '
         assert f"{line}{expected}\n" in metrics.exposition().decode()
+
+    asyncio.run(main())
+
+
+def test_what_has_mattered_is_saved_now_and_then_and_at_the_end() -> None:
+    """Not at every batch, and not again while nothing was explained."""
+
+    async def main() -> None:
+        lane = ScoreLane()
+        lane.learn(0, 400)
+        await lane.open()
+        assert await lane.save(now=50.0) is None
+        await lane.score(6.0)
+        assert (await lane.save(now=51.0) or Means("", 0, {}, 0.0)).n == 1
+        assert await lane.handler.tick(1, 99.0) is None
+        await lane.score(5.0, first=1)
+        assert await lane.handler.tick(2, 51.0 + SAVE_EVERY_S - 0.1) is None
+        assert (await lane.save(now=51.0 + SAVE_EVERY_S) or Means("", 0, {}, 0.0)).n == 2
+        await lane.score(4.0, first=2)
+        last = lane.handler.final(62.0)
+        assert last is not None
+        assert decode_means(last.changes[IMPORTANCE] or b"").n == 3
+        assert lane.handler.final(62.0) is None
 
     asyncio.run(main())
 
@@ -191,3 +235,60 @@ def test_reasons_survive_being_stored_bit_for_bit() -> None:
     body = encode_json(decision_of(new_learner(ScoreLane().settings).task, "e", stored))
     assert decode_decision(body).reasons == reasons
     assert len(encode(pending)) > len(encode(msgspec.structs.replace(pending, reasons=None))) + 50
+
+
+class Sink:
+    """Takes messages and forgets them."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        pass
+
+
+class StoppedClock:
+    """Time that does not pass."""
+
+    def now(self) -> float:
+        return 100.0
+
+
+def test_a_worker_tells_of_its_partitions_together() -> None:
+    """As the metric, and in the store a partition a lane; one that left is told no more."""
+
+    async def main() -> None:
+        settings = ScoreLane().settings
+        learner, store = new_learner(settings), MemoryStore(ttl=1e9)
+        learner.absorb(examples(0, 400), range(400))
+        worker = Worker(
+            settings,
+            store=store,
+            outbox=Sink(),
+            clock=StoppedClock(),
+            logs=MemoryLogs(),
+            highwater=lambda topic, partition: 0,
+            pause=lambda topic, partition, paused: None,
+        )
+        worker.model.go_live(learner, "v1-400", None)
+        lanes = []
+        for partition, values in enumerate(([6.0, 5.0, 0.0], [4.0])):
+            lane, _ = await worker.open_lane(worker.topic(topics.EVENTS), partition)
+            lane.start_at(0)
+            lane.offer([FakeRecord(i, body(f"{partition}-{i}", a)) for i, a in enumerate(values)])
+            await lane.step()
+            lanes.append(lane)
+
+        def gauge() -> float:
+            worker.refresh_metrics()
+            line = 'driftline_feature_importance{feature="a",unit="log_odds"} '
+            told = worker.metrics.exposition().decode().splitlines()
+            (found,) = [float(one.removeprefix(line)) for one in told if one.startswith(line)]
+            return found
+
+        rows: list[Features] = [{"a": a, "b": 1.0} for a in (6.0, 5.0, 4.0)]
+        pushes = [abs(one.contributions[0]) for one in learner.explain_many(rows)]
+        assert gauge() == pytest.approx(sum(pushes) / 3, rel=1e-12)
+        saved = [await store.read_state(f"score.{p}", IMPORTANCE) for p in (0, 1)]
+        assert [decode_means(data or b"").n for data in saved] == [2, 1]
+        worker.forget_lane(lanes[0])
+        assert gauge() == pytest.approx(pushes[2], rel=1e-12)
+
+    asyncio.run(main())

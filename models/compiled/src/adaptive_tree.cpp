@@ -48,7 +48,8 @@ void AdaptiveTree::attribute(const Row &row, int32_t cls, double times, Attribut
     double total = 0.0;
     walk(row, [&](int32_t at) { total += loudness(at); }, [](int32_t, int32_t) {});
     if (!(total > 0.0)) return;
-    double share = share_below(root_, cls, 0.0), left = times;
+    const auto mass_of = share_of(cls);
+    double share = mean_below(root_, mass_of, 0.0), left = times;
     found.base += times * share;
     found.votes += times;
     const auto meet = [&](int32_t at) {
@@ -57,7 +58,7 @@ void AdaptiveTree::attribute(const Row &row, int32_t cls, double times, Attribut
         left -= part;
     };
     walk(row, meet, [&](int32_t at, int32_t branch) {
-        share = credit_split(at, branch, row, cls, share, left, found);
+        share = credit_split(at, branch, row, mass_of, share, left, found);
     });
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace driftline {
 
@@ -47,11 +48,26 @@ double SquaredErrors::normalise(double error) {
 
 double RegressionForest::predict(const Row &row) {
     if (members_.empty()) return 0.0;
-    said_.clear();
-    for (Member &member : members_) said_.push_back(member.tree.predict(row));
+    ask(row);
     if (own_->takes_median) return median();
-    if (!rules_->disable_weighted_vote) weigh();
+    if (!rules_->disable_weighted_vote && weigh()) {
+        for (size_t i = 0; i < said_.size(); i++) said_[i] *= weights_[i];
+    }
     return numpy_sum(said_) / static_cast<double>(said_.size());
+}
+
+void RegressionForest::attribute(const Row &row, Attribution &found) {
+    if (own_->takes_median) {
+        ask(row);
+        share_middle();
+    } else {
+        if (rules_->disable_weighted_vote || !weigh()) weights_.assign(members_.size(), 1.0);
+        // Of weights that add up to 1, River takes the mean once more.
+        for (double &weight : weights_) weight /= static_cast<double>(members_.size());
+    }
+    for (size_t i = 0; i < members_.size(); i++) {
+        if (weights_[i] != 0.0) members_[i].tree.attribute(row, weights_[i], found);
+    }
 }
 
 void RegressionForest::learn(const Row &row, double target) {
@@ -65,18 +81,24 @@ void RegressionForest::learn(const Row &row, double target) {
     }
 }
 
-// The greater a tree's error, the less its word counts.
-void RegressionForest::weigh() {
+void RegressionForest::ask(const Row &row) {
+    said_.clear();
+    for (Member &member : members_) said_.push_back(member.tree.predict(row));
+}
+
+// The greater a tree's error, the less its word counts. False while none has erred.
+bool RegressionForest::weigh() {
     weights_.clear();
     double total = 0.0;
     for (const Member &member : members_) {
         weights_.push_back(member.record.mean);
         total += member.record.mean;
     }
-    if (total == 0.0) return;
+    if (total == 0.0) return false;
     for (double &weight : weights_) weight = total - weight;
     const double scale = numpy_sum(weights_);
-    for (size_t i = 0; i < said_.size(); i++) said_[i] *= weights_[i] / scale;
+    for (double &weight : weights_) weight /= scale;
+    return true;
 }
 
 double RegressionForest::median() {
@@ -84,6 +106,19 @@ double RegressionForest::median() {
     const size_t middle = said_.size() / 2;
     if (said_.size() % 2 == 1) return said_[middle];
     return (said_[middle - 1] + said_[middle]) / 2.0;
+}
+
+// Of trees that say the same, the first ones come first.
+void RegressionForest::share_middle() {
+    const size_t n = said_.size();
+    order_.resize(n);
+    std::iota(order_.begin(), order_.end(), size_t{0});
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](size_t a, size_t b) { return said_[a] < said_[b]; });
+    weights_.assign(n, 0.0);
+    if (n == 0) return;
+    weights_[order_[(n - 1) / 2]] += 0.5;
+    weights_[order_[n / 2]] += 0.5;
 }
 
 }  // namespace driftline

@@ -40,15 +40,21 @@ class RegressionForest : public ForestShape<RegressionTree, RegressionContext, S
         : ForestShape(context, rules.forest), own_(&rules) {}
 
     double predict(const Row &row);
+    // Add why it predicts what it does: a median is what the trees in the middle say.
+    void attribute(const Row &row, Attribution &found);
     void learn(const Row &row, double target);
 
    private:
-    void weigh();
+    void ask(const Row &row);
+    bool weigh();
     double median();
+    void share_middle();
 
     const RegressionForestRules *own_;
     std::vector<double> said_;
+    // What each counts for.
     std::vector<double> weights_;
+    std::vector<size_t> order_;
 };
 
 }  // namespace driftline

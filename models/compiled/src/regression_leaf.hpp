@@ -44,6 +44,7 @@ class RegressionLeaf {
     RegressionLeaf(const RegressionLeaf &parent, const Variance &target);
 
     double total_weight() const { return target_.n; }
+    Mass mass() const { return {target_.n * target_.mean, target_.n}; }
     double predict(const Row &row, const RegressionRules &rules) const;
     void learn(const Row &row, double target, double weight, const RegressionRules &rules,
                const Schema &schema, Random &random);

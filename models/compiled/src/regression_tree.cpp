@@ -15,10 +15,16 @@ double RegressionTree::predict(const Row &row) {
     return prediction_;
 }
 
+void RegressionTree::attribute(const Row &row, double times, Attribution &found) {
+    if (root_ < 0) return;
+    credit_way(row, [](const RegressionLeaf &leaf) { return leaf.mass(); }, times, found);
+}
+
 void RegressionTree::learn(const Row &row, double target, double weight) {
     begin_learning(weight);
     bool by_tests;
     const int32_t at = reach_leaf(row, by_tests);
+    forget_mass(at);
     leaf(at).learn(row, target, weight, rules(), context_->schema, *random_);
     settle(at);
     if (by_tests && is_due(at)) {

@@ -26,6 +26,7 @@ template <class Kind> struct Model : TreesModel<Kind, RegressionContext> {
     using TreesModel<Kind, RegressionContext>::rules;
     using TreesModel<Kind, RegressionContext>::kind;
     using TreesModel<Kind, RegressionContext>::events;
+    using TreesModel<Kind, RegressionContext>::attribution;
     std::vector<double> targets;
 
     template <class Archive> void archive(Archive &a) {
@@ -53,6 +54,16 @@ template <class Kind> struct Model : TreesModel<Kind, RegressionContext> {
     double truth(size_t i) const { return targets[i]; }
 
     double predict(const Row &row) { return kind.learner.predict(row); }
+    // A linear model in a leaf is measured from zero, and the ways from means: see models/paths.py.
+    bool has_paths() const { return !context.rules.has_models(); }
+    double explain(const Row &row) {
+        if constexpr (Kind::kIsSingle) {
+            kind.learner.attribute(row, 1.0, attribution);
+        } else {
+            kind.learner.attribute(row, attribution);
+        }
+        return predict(row);
+    }
     auto predictor() {
         return [this](const Row &row) { return predict(row); };
     }
@@ -95,6 +106,9 @@ template <class Kind> class Type : TreesType<Model<Kind>> {
              "test_then_train_dicts($self, xs, ys, ws=None)\n--\n\nPredict for each of a sequence of dicts, and learn it before the next is predicted."},
             {"predict_dicts", predict_dicts, METH_O,
              "predict_dicts($self, xs)\n--\n\nPredict for each of a sequence of dicts."},
+            {"path_attributions", Base::path_attributions, METH_O,
+             "path_attributions($self, xs)\n--\n\nSay of each of a sequence of dicts why the prediction is what it is: base, names, "
+             "values, contributions, prediction. None where leaves do not predict their means."},
         };
         return Base::add(module, name, methods);
     }

@@ -33,59 +33,15 @@ void Tree::attribute(const Row &row, int32_t cls, double times, Attribution &fou
     if (root_ < 0) return;
     vote(find_leaf(root_, row), row, votes_);
     if (!(std::accumulate(votes_.begin(), votes_.end(), 0.0) > 0.0)) return;
-    int32_t at = root_;
-    double share = share_below(at, cls, 0.0);
-    found.base += times * share;
     found.votes += times;
-    while (!node(at).is_leaf()) {
-        const int32_t next = step(node(at), row);
-        const int32_t branch = next >= 0 ? next : most_common(node(at));
-        share = credit_split(at, branch, row, cls, share, times, found);
-        at = branch;
-    }
+    const int32_t at = credit_way(row, share_of(cls), times, found);
     credit_leaf(at, row, cls, times, found);
-}
-
-double Tree::share_below(int32_t at, int32_t cls, double otherwise) {
-    masses_.resize(nodes_.size());
-    const Mass &mass = mass_below(at, cls);
-    return mass.total > 0.0 ? mass.of_class / mass.total : otherwise;
-}
-
-double Tree::credit_split(int32_t at, int32_t branch, const Row &row, int32_t cls, double share,
-                          double times, Attribution &found) {
-    const double next = share_below(branch, cls, share);
-    const int32_t feature = node(at).feature;
-    // A way that was taken for want of the feature is not its doing.
-    if (row.has(feature)) {
-        found.contributions[static_cast<size_t>(feature)] += times * (next - share);
-    }
-    return next;
 }
 
 void Tree::credit_leaf(int32_t at, const Row &row, int32_t cls, double times,
                        Attribution &found) {
     if (!votes_by_bayes(leaf(at))) return;
     leaf(at).attribute(row, cls, times, found.contributions, scratch_);
-}
-
-// Summed in the order of leaves and branches, so what was summed before is what would be again.
-const Mass &Tree::mass_below(int32_t at, int32_t cls) {
-    Mass &mass = masses_[static_cast<size_t>(at)];
-    if (mass.is_known) return mass;
-    mass.is_known = true;
-    if (node(at).is_leaf()) {
-        for (const Share &share : leaf(at).shares()) {
-            mass.total += share.weight;
-            if (share.cls == cls) mass.of_class += share.weight;
-        }
-    }
-    for (const int32_t child : node(at).children) {
-        const Mass &below = mass_below(child, cls);
-        mass.total += below.total;
-        mass.of_class += below.of_class;
-    }
-    return mass;
 }
 
 void Tree::trace(const Row &row) {

@@ -10,25 +10,6 @@ namespace driftline {
 
 using TreeContext = Context<TreeRules>;
 
-// Why P of a class is what it is: `base` and what each feature contributes, by id; what is left is
-// the features' together. `votes` is the weight of the trees that it is the mean of.
-struct Attribution {
-    double base = 0.0;
-    double votes = 0.0;
-    std::vector<double> contributions;
-
-    void clear(size_t n_features) {
-        base = votes = 0.0;
-        contributions.assign(n_features, 0.0);
-    }
-    // After the last tree.
-    void average() {
-        if (votes <= 0.0) return;
-        base /= votes;
-        for (double &contribution : contributions) contribution /= votes;
-    }
-};
-
 class Tree : public TreeShape<Leaf, TreeContext> {
    public:
     using TreeShape::TreeShape;
@@ -69,11 +50,17 @@ class Tree : public TreeShape<Leaf, TreeContext> {
     // What naive Bayes says at a leaf, computed once a row; false if nothing.
     bool bayes(int32_t at, const Row &row);
 
-    // The share of a class below a node; `otherwise` where nothing was seen.
-    double share_below(int32_t at, int32_t cls, double otherwise);
-    // Credit a split with the change from `share`; returns the share that the branch has.
-    double credit_split(int32_t at, int32_t branch, const Row &row, int32_t cls, double share,
-                        double times, Attribution &found);
+    // What a leaf has seen of a class: of masses, the mean is the class's share.
+    static auto share_of(int32_t cls) {
+        return [cls](const Leaf &leaf) {
+            Mass mass;
+            for (const Share &share : leaf.shares()) {
+                mass.total += share.weight;
+                if (share.cls == cls) mass.sum += share.weight;
+            }
+            return mass;
+        };
+    }
     void credit_leaf(int32_t at, const Row &row, int32_t cls, double times, Attribution &found);
 
     void begin_learning(int32_t cls, double weight);
@@ -96,7 +83,6 @@ class Tree : public TreeShape<Leaf, TreeContext> {
     Scratch scratch_;
 
    private:
-    const Mass &mass_below(int32_t at, int32_t cls);
     void split(int32_t at, int32_t place, const Suggestion &decision);
 };
 

@@ -85,11 +85,31 @@ struct TreeCounts {
     int64_t height = 0;
 };
 
-// What the leaves below a node have seen: of one class, and of all. Kept by those who ask for it.
+// What the leaves below a node have seen, added up: of one class, or of the target, and the weight of
+// all. Kept by those who ask for it.
 struct Mass {
-    double of_class = 0.0;
+    double sum = 0.0;
     double total = 0.0;
     bool is_known = false;
+};
+
+// Why a prediction is what it is: `base` and what each feature contributes, by id; what is left is
+// the features' together. `votes` is the weight of the trees that it is the mean of.
+struct Attribution {
+    double base = 0.0;
+    double votes = 0.0;
+    std::vector<double> contributions;
+
+    void clear(size_t n_features) {
+        base = votes = 0.0;
+        contributions.assign(n_features, 0.0);
+    }
+    // After the last tree.
+    void average() {
+        if (votes <= 0.0) return;
+        base /= votes;
+        for (double &contribution : contributions) contribution /= votes;
+    }
 };
 
 template <class LeafType, class ContextType> class TreeShape {
@@ -132,6 +152,40 @@ template <class LeafType, class ContextType> class TreeShape {
     // What is below the node changes; it is called for every node on the way of what is learned.
     void forget_mass(int32_t at) {
         if (static_cast<size_t>(at) < masses_.size()) masses_[static_cast<size_t>(at)] = Mass();
+    }
+
+    // The mean of what the leaves below a node have seen, each of which `mass_of` tells; `otherwise`
+    // where nothing was seen.
+    template <class MassOf> double mean_below(int32_t at, const MassOf &mass_of, double otherwise) {
+        masses_.resize(nodes_.size());
+        const Mass &mass = mass_below(at, mass_of);
+        return mass.total > 0.0 ? mass.sum / mass.total : otherwise;
+    }
+    // Credit a split with the change from the mean below it to that of the branch, which is given.
+    template <class MassOf>
+    double credit_split(int32_t at, int32_t branch, const Row &row, const MassOf &mass_of,
+                        double mean, double times, Attribution &found) {
+        const double next = mean_below(branch, mass_of, mean);
+        const int32_t feature = node(at).feature;
+        // A way that was taken for want of the feature is not its doing.
+        if (row.has(feature)) {
+            found.contributions[static_cast<size_t>(feature)] += times * (next - mean);
+        }
+        return next;
+    }
+    // Credit all splits on the way of a row, from the root's mean on; gives the leaf.
+    template <class MassOf>
+    int32_t credit_way(const Row &row, const MassOf &mass_of, double times, Attribution &found) {
+        int32_t at = root_;
+        double mean = mean_below(at, mass_of, 0.0);
+        found.base += times * mean;
+        while (!node(at).is_leaf()) {
+            const int32_t next = step(node(at), row);
+            const int32_t branch = next >= 0 ? next : most_common(node(at));
+            mean = credit_split(at, branch, row, mass_of, mean, times, found);
+            at = branch;
+        }
+        return at;
     }
 
     void begin_learning(double weight);
@@ -203,6 +257,20 @@ template <class LeafType, class ContextType> class TreeShape {
     // After the budget was reached, room is made down to this part of it, so that it isn't every
     // event that makes some.
     static constexpr double kLowWater = 0.8;
+
+    // Summed in the order of leaves and branches, so what was summed before is what would be again.
+    template <class MassOf> const Mass &mass_below(int32_t at, const MassOf &mass_of) {
+        Mass &mass = masses_[static_cast<size_t>(at)];
+        if (mass.is_known) return mass;
+        if (node(at).is_leaf()) mass = mass_of(leaf(at));
+        mass.is_known = true;
+        for (const int32_t child : node(at).children) {
+            const Mass &below = mass_below(child, mass_of);
+            mass.total += below.total;
+            mass.sum += below.sum;
+        }
+        return mass;
+    }
 
     void wake(int32_t at);
     void wake_most_promising();

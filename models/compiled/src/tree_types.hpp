@@ -96,6 +96,7 @@ template <class KindType, class ContextType> struct TreesModel {
     LastRow last;
     // Kept between calls for their memory.
     std::vector<double> weights;
+    Attribution attribution;
 
     Row next_row(size_t i) {
         kind.learner.forget_row();
@@ -117,6 +118,8 @@ template <class KindType, class ContextType> struct TreesModel {
 //     truth(i)             one of those
 //     predictor()          a function that predicts one number for a row
 //     width(), write       how many numbers it predicts for a row of an array, and those
+//     has_paths()          whether `explain` can tell by the ways of a row why that is what it is
+//     explain(row)         fills `attribution`, which was cleared; gives the number it is about
 //
 // What may be refused returns false with an exception set.
 template <class Model> class TreesType {
@@ -185,6 +188,23 @@ template <class Model> class TreesType {
         }
     }
 
+    // Of each of a sequence of dicts: base, names, values, contributions and what is predicted.
+    static PyObject *path_attributions(PyObject *object, PyObject *xs) {
+        const Ref dicts(PySequence_Tuple(xs));
+        if (!dicts) return nullptr;
+        return predict_all(object, dicts.get(), [&](Model &model) -> PyObject * {
+            if (!model.has_paths()) Py_RETURN_NONE;
+            Ref found(PyList_New(static_cast<Py_ssize_t>(model.events.size())));
+            for (size_t i = 0; found && i < model.events.size(); i++) {
+                const auto at = static_cast<Py_ssize_t>(i);
+                PyObject *made = attribution(model, i, PyTuple_GET_ITEM(dicts.get(), at));
+                if (made == nullptr) return nullptr;
+                PyList_SET_ITEM(found.get(), at, made);
+            }
+            return found.release();
+        });
+    }
+
     static PyObject *list_of(const std::vector<double> &numbers) {
         Ref found(PyList_New(static_cast<Py_ssize_t>(numbers.size())));
         for (size_t i = 0; found && i < numbers.size(); i++) {
@@ -218,6 +238,31 @@ template <class Model> class TreesType {
     }
 
    private:
+    // Of a feature that was never learned, 0.
+    static PyObject *attribution(Model &model, size_t i, PyObject *features) {
+        model.attribution.clear(model.context.schema.features.size());
+        const double total = model.explain(model.next_row(i));
+        const Ref names(PyDict_Keys(features)), values(PyDict_Values(features));
+        if (!names || !values) return nullptr;
+        const Py_ssize_t n = PyList_GET_SIZE(names.get());
+        if (static_cast<size_t>(n) != model.events.width(i)) {
+            PyErr_SetString(PyExc_RuntimeError, "the features changed while they were read");
+            return nullptr;
+        }
+        Ref contributions(PyList_New(n));
+        for (Py_ssize_t j = 0; contributions && j < n; j++) {
+            const int slot = model.events.slots(i)[j];
+            const double told =
+                slot < 0 ? 0.0 : model.attribution.contributions[static_cast<size_t>(slot)];
+            PyObject *contribution = PyFloat_FromDouble(told);
+            if (contribution == nullptr) return nullptr;
+            PyList_SET_ITEM(contributions.get(), j, contribution);
+        }
+        if (!contributions) return nullptr;
+        return Py_BuildValue("dOOOd", model.attribution.base, names.get(), values.get(),
+                             contributions.get(), total);
+    }
+
     static bool read_all_weights(Model &model, PyObject *weights) {
         if (!Kind::kIsSingle && weights != nullptr && weights != Py_None) {
             PyErr_SetString(PyExc_TypeError, "a forest takes no weights: it draws them");

@@ -54,10 +54,10 @@ template <class Kind> struct Model : TreesModel<Kind, TreeContext> {
     using TreesModel<Kind, TreeContext>::rules;
     using TreesModel<Kind, TreeContext>::kind;
     using TreesModel<Kind, TreeContext>::events;
+    using TreesModel<Kind, TreeContext>::attribution;
     // What was predicted last, by class, for those in `order`, which is River's order.
     std::vector<double> proba;
     Ids order;
-    Attribution attribution;
 
     template <class Archive> void archive(Archive &a) {
         a.schema = &context.schema;
@@ -66,11 +66,12 @@ template <class Kind> struct Model : TreesModel<Kind, TreeContext> {
     }
 
     bool begin() {
-        if (!is_of_trees()) events.restrict_to_numbers_and_known_classes();
+        if (!has_paths()) events.restrict_to_numbers_and_known_classes();
         return events.restore();
     }
 
-    bool is_of_trees() const {
+    // Not of linear models in a bag.
+    bool has_paths() const {
         if constexpr (std::is_same_v<typename Kind::Rules, BaggingRules>) {
             return rules.base != BaggingRules::Base::kLogistic;
         }
@@ -109,14 +110,16 @@ template <class Kind> struct Model : TreesModel<Kind, TreeContext> {
         }
     }
 
-    // Why P of a class is what was predicted last, for this row.
-    void attribute(const Row &row, int32_t cls) {
-        attribution.clear(context.schema.features.size());
+    // P(True).
+    double explain(const Row &row) {
+        const int32_t truth = events.find_class(Py_True);
+        predict(row);
         if constexpr (Kind::kIsSingle) {
-            kind.learner.attribute(row, cls, 1.0, attribution);
+            kind.learner.attribute(row, truth, 1.0, attribution);
         } else {
-            kind.learner.attribute(row, cls, attribution);
+            kind.learner.attribute(row, truth, attribution);
         }
+        return probability_of(truth);
     }
 
     // Of what was predicted last; 0 for a class that was not.
@@ -208,49 +211,6 @@ template <class Kind> class Type : TreesType<Model<Kind>> {
         });
     }
 
-    // Base, names, values, contributions and P(True); of a feature never learned, 0.
-    static PyObject *attribution(Model<Kind> &model, size_t i, PyObject *features, int32_t truth) {
-        const Row row = model.next_row(i);
-        model.predict(row);
-        model.attribute(row, truth);
-        const Ref names(PyDict_Keys(features)), values(PyDict_Values(features));
-        if (!names || !values) return nullptr;
-        const Py_ssize_t n = PyList_GET_SIZE(names.get());
-        if (static_cast<size_t>(n) != model.events.width(i)) {
-            PyErr_SetString(PyExc_RuntimeError, "the features changed while they were read");
-            return nullptr;
-        }
-        Ref contributions(PyList_New(n));
-        for (Py_ssize_t j = 0; contributions && j < n; j++) {
-            const int slot = model.events.slots(i)[j];
-            const double told =
-                slot < 0 ? 0.0 : model.attribution.contributions[static_cast<size_t>(slot)];
-            PyObject *contribution = PyFloat_FromDouble(told);
-            if (contribution == nullptr) return nullptr;
-            PyList_SET_ITEM(contributions.get(), j, contribution);
-        }
-        if (!contributions) return nullptr;
-        return Py_BuildValue("dOOOd", model.attribution.base, names.get(), values.get(),
-                             contributions.get(), model.probability_of(truth));
-    }
-
-    static PyObject *path_attributions(PyObject *object, PyObject *xs) {
-        const Ref dicts(PySequence_Tuple(xs));
-        if (!dicts) return nullptr;
-        return Base::predict_all(object, dicts.get(), [&](Model<Kind> &model) -> PyObject * {
-            if (!model.is_of_trees()) Py_RETURN_NONE;
-            const int32_t truth = model.events.find_class(Py_True);
-            Ref found(PyList_New(static_cast<Py_ssize_t>(model.events.size())));
-            for (size_t i = 0; found && i < model.events.size(); i++) {
-                const auto at = static_cast<Py_ssize_t>(i);
-                PyObject *made = attribution(model, i, PyTuple_GET_ITEM(dicts.get(), at), truth);
-                if (made == nullptr) return nullptr;
-                PyList_SET_ITEM(found.get(), at, made);
-            }
-            return found.release();
-        });
-    }
-
     static PyObject *classes(PyObject *object, PyObject *) {
         return Self::with_model(object, [](Model<Kind> &model) -> PyObject * {
             const Ids &rank = model.context.schema.class_rank;
@@ -281,7 +241,7 @@ template <class Kind> class Type : TreesType<Model<Kind>> {
              "predict_proba_dicts($self, xs)\n--\n\nPredict for each of a sequence of dicts."},
             {"probabilities", probabilities, METH_O,
              "probabilities($self, xs)\n--\n\nPredict P(True) for each of a sequence of dicts."},
-            {"path_attributions", path_attributions, METH_O,
+            {"path_attributions", Base::path_attributions, METH_O,
              "path_attributions($self, xs)\n--\n\nSay of each of a sequence of dicts why P(True) is what it is: base, names, values, "
              "contributions, P(True). None of what is not made of trees."},
             {"_classes", classes, METH_NOARGS, nullptr},

@@ -29,6 +29,7 @@ COMMANDS = [
     "versions show",
     "versions verify",
     "versions export",
+    "importance",
     "reconcile",
     "recover",
     "dlq list",
@@ -181,7 +182,14 @@ def test_a_missing_kafka_is_one_line(
 
 
 @pytest.mark.parametrize(
-    "command", ["versions list", "versions show latest", "reconcile", "replay --version latest"]
+    "command",
+    [
+        "versions list",
+        "versions show latest",
+        "importance",
+        "reconcile",
+        "replay --version latest",
+    ],
 )
 def test_a_missing_redis_is_one_line(command: str, config: str) -> None:
     """Likewise."""
@@ -249,6 +257,52 @@ def test_evaluate_equals_a_plain_loop(config: str, csv_file: Path) -> None:
         losses.append((model.predict_proba_one(x).get(True, 0.0) - y) ** 2)
         model.learn_one(x, y)
     assert report["metrics"]["total"]["brier"] == pytest.approx(sum(losses) / 400, rel=1e-12)
+
+
+def test_evaluate_tells_which_features_matter(config: str, csv_file: Path) -> None:
+    """The mean push of the last alerts, each explained by the model of its time."""
+    from models.pipelines import build
+    from models.reasons import LinearExplainer
+    from models.types import Task
+
+    with Path(config).open("a") as file:
+        file.write('[reasons]\nimportance_n = 50\nnames = {a = "odd ones"}\n')
+    arguments = ("evaluate", str(csv_file), "-c", config, "--importance")
+    found = json.loads(run(*arguments, "--json").stdout)["importance"]
+
+    model = build("logistic", Task.BINARY, 1)
+    pushes = []
+    for i in range(400):
+        x, y = {"a": float(i % 2)}, bool(i % 2)
+        if i and model.predict_proba_one(x).get(True, 0.0) >= 0.5:
+            *scalers, regression = model.steps.values()
+            pushes.append(abs(LinearExplainer(scalers, regression)(x).contributions[0]))
+        model.learn_one(x, y)
+    assert len(pushes) > 100
+    assert found["features"]["a"] == pytest.approx(sum(pushes[-50:]) / 50, rel=1e-9)
+    assert (found["of"], found["n"], found["unit"]) == ("alerts", 50, "log_odds")
+    shown = run(*arguments).stdout
+    assert "the last 50 alerts, in log-odds" in shown
+    assert "odd ones" in shown
+
+
+@pytest.mark.parametrize("command", ["importance", "evaluate FILE --importance"])
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ('[reasons]\nof = "none"', 'reasons.of = "none": set it to "alerts" or "scores"'),
+        ('[model]\ntask = "regression"\npipeline = "linear"', 'set reasons.of = "scores"'),
+        ('[model]\ntask = "multiclass"\npipeline = "naive-bayes"', "task have no reasons"),
+    ],
+)
+def test_importance_names_the_setting_that_makes_it(
+    command: str, settings: str, says: str, config: str, csv_file: Path
+) -> None:
+    """Before any server is asked: what is not explained has no importance."""
+    Path(config).write_text(f"[event.features.a]\n{settings}\n")
+    result = run(*command.replace("FILE", str(csv_file)).split(), "-c", config)
+    assert result.exit_code == 1
+    assert says in result.stderr
 
 
 def test_evaluate_is_the_same_every_time(config: str, csv_file: Path) -> None:
