@@ -14,7 +14,6 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from stream.hardening import harden
@@ -93,18 +92,22 @@ class RecordReader:
 
     def hold(self, tp: TP, held: bool) -> None:
         """Stop or resume asking for a partition's records."""
-        consumer = self._consumer
-        if consumer is not None and TopicPartition(*tp) in consumer.assignment():
+        consumer = self._consumer_of(tp)
+        if consumer is not None:
             change = consumer.pause if held else consumer.resume
             change(TopicPartition(*tp))
 
     def highwater(self, tp: TP) -> int | None:
         """Give the offset after the partition's last record, as the last fetch told it."""
-        try:
-            highwater: int | None = self._started().highwater(TopicPartition(*tp))
-        except IllegalStateError:  # It was revoked.
-            return None
+        consumer = self._consumer_of(tp)
+        highwater: int | None = consumer and consumer.highwater(TopicPartition(*tp))
         return highwater
+
+    def _consumer_of(self, tp: TP) -> AIOKafkaConsumer | None:
+        # Lanes open before, and close after, their partitions are assigned here.
+        consumer = self._consumer
+        is_read = consumer is not None and TopicPartition(*tp) in consumer.assignment()
+        return consumer if is_read else None
 
     async def fetch(self) -> Fetched:
         """Wait for records; nothing if there were none for a second."""
