@@ -76,7 +76,7 @@ OTHER = "all: event loop, other"
 # Where the main thread's event loop is run from, and any other thread's.
 MAIN = ("mode/worker.py", "Worker.execute_from_commandline")
 THREADS = (
-    Rule("thread: Kafka consumer", "mode/threads.py"),
+    Rule("thread: consumer group", "mode/threads.py"),
     Rule("thread: http and metrics", "http/server.py"),
     Rule("thread: http and metrics", "stream/http.py"),
     Rule("thread: other", "threading.py", "Thread._bootstrap"),

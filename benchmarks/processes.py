@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -32,15 +34,34 @@ class ContenderError(Exception):
 
 def run_contender(module: str, job: Job) -> Result:
     """Run a peer and give its result."""
-    command = [sys.executable, "-m", f"benchmarks.{module}", msgspec.json.encode(job).decode()]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=CONTENDER_TIMEOUT_S, check=False
+        _contender(module, job),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=CONTENDER_TIMEOUT_S,
+        check=False,
     )
     # Faust moves the cursor before the first line.
     lines = [line[line.index("{") :] for line in done.stdout.splitlines() if "{" in line]
     if done.returncode != 0 or not lines:
         raise ContenderError(f"{module} ended with {done.returncode}:\n{done.stderr[-3000:]}")
     return msgspec.json.decode(lines[-1], type=Result)
+
+
+@contextlib.contextmanager
+def working(module: str, job: Job) -> Iterator[None]:
+    """Let a peer work for as long as the block lasts."""
+    peer = subprocess.Popen(_contender(module, job), cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        peer.kill()
+        peer.wait()
+
+
+def _contender(module: str, job: Job) -> list[str]:
+    return [sys.executable, "-m", f"benchmarks.{module}", msgspec.json.encode(job).decode()]
 
 
 def run_load(job: LoadJob) -> LatencyResult:

@@ -142,15 +142,18 @@ def print_summary(out: Console, content: dict[str, Any]) -> None:
         out.print("a/b credits (b) with the records whose labels it lost")
 
 
-def print_latency(out: Console, result: LatencyResult) -> None:
+def print_latency(out: Console, result: LatencyResult, bare: LatencyResult) -> None:
     title = (
         f"Event to score at half of the load that the worker keeps up with: {result.rate:,.0f}/s"
     )
     table = Table(title=title)
+    table.add_column("")
     for name in ("events", "lost", "p50 ms", "p95 ms", "p99 ms", "max ms"):
         table.add_column(name, justify="right")
-    values = (result.p50_ms, result.p95_ms, result.p99_ms, result.max_ms)
-    table.add_row(f"{result.n:,}", f"{result.lost:,}", *(f"{value:.1f}" for value in values))
+    for key, row in (("a", result), ("c", bare)):
+        values = (row.p50_ms, row.p95_ms, row.p99_ms, row.max_ms)
+        times = (f"{value:.1f}" for value in values)
+        table.add_row(f"({key}) {TITLES[key]}", f"{row.n:,}", f"{row.lost:,}", *times)
     out.print(table)
     out.print(
         "from the event's CreateTime to the score's arrival at a bare consumer; to the score's "

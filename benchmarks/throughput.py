@@ -10,9 +10,9 @@ neighbours say more, CPU time per record says most.
 
 (a) the Driftline worker, (b) a plain Faust app, (c) a bare aiokafka loop, (d) Quix Streams on the
 events alone, (e) River in memory. `latency` is from event to score at half of the load that (a)
-keeps up with, paced and not from a backlog, `profile` the worker's CPU time per record,
-`estimators` the worker with compiled estimators against the same with River's own, for three
-models, and what bounds it then.
+keeps up with, paced and not from a backlog, and (c)'s beside it, `profile` the worker's CPU time
+per record, `estimators` the worker with compiled estimators against the same with River's own, for
+three models, and what bounds it then.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from benchmarks.processes import (
     run_load,
     sustained_rate,
     time_backlog,
+    working,
 )
 from stream.embedded import EmbeddedRedis
 
@@ -144,6 +145,14 @@ class Bench:
             worker.await_ready()
             return run_load(job)
 
+    def latency_of_bare_loop(self, rate: float) -> LatencyResult:
+        """Do the same to (c): what is left is the load's, the broker's and the machine's."""
+        load = self._load(rate)
+        self._broker.create(load.scores)
+        endless = Job(load.bootstrap, load.events, load.labels, load.scores, sys.maxsize)
+        with working(PEERS["c"], endless):
+            return run_load(load)
+
     def _worker(self, app: str, redis: EmbeddedRedis) -> WorkerProcess:
         return WorkerProcess(self._broker.bootstrap, redis.url, app)
 
@@ -224,9 +233,15 @@ def run(
             results["a"].append(timed("(a) for its rate", lambda: bench.measure("a")))
         backlog = report.summary(results)["contenders"]["a"]["learned_per_s"]
         sustained = timed(f"load of {backlog:,.0f}/s", lambda: bench.sustained(backlog))
-        latency = timed(f"half of {sustained:,.0f}/s", lambda: bench.latency(sustained / 2))
-        content["latency"] = {"sustained_per_s": sustained, **msgspec.to_builtins(latency)}
-        report.print_latency(out, latency)
+        half = sustained / 2
+        latency = timed(f"half of {sustained:,.0f}/s", lambda: bench.latency(half))
+        bare = timed("the same to (c)", lambda: bench.latency_of_bare_loop(half))
+        content["latency"] = {
+            "sustained_per_s": sustained,
+            **msgspec.to_builtins(latency),
+            "bare_loop": msgspec.to_builtins(bare),
+        }
+        report.print_latency(out, latency, bare)
     if "profile" in wanted:
         spots = timed("profile of the worker", bench.profile)
         content["profile"] = spots._asdict()

@@ -37,6 +37,6 @@ def test_time_goes_to_the_innermost_frame_that_a_rule_knows() -> None:
         "score: encode pending": 30.0,
         "score: other": 10.0,
         OTHER: 5.0,
-        "thread: Kafka consumer": 5.0,
+        "thread: consumer group": 5.0,
     }
     assert (spots.total_us, spots.gc_us, spots.n_samples) == (50.0, 1.0, 9)
