@@ -148,6 +148,19 @@ def test_a_dict_that_was_refused_is_read_again() -> None:
     assert model.dump() == reference.dump()
 
 
+def test_a_class_may_come_with_a_dict_that_was_predicted_for() -> None:
+    """It is new, the dict is not."""
+    model, reference = HoeffdingTreeClassifier(), HoeffdingTreeClassifier()
+    x: dict[str, Any] = {"text": "category 0", "number": 0.5}
+    for label in ("fair", "fraud", "unclear"):
+        model.predict_proba_one(x)
+        model.learn_one(x, label)
+        reference.learn_dicts([dict(x)], [label])
+        assert model.predict_proba_one(x) == _prediction(reference, x)
+    assert list(model.predict_proba_one(x)) == ["fair", "fraud", "unclear"]
+    assert model.dump() == reference.dump()
+
+
 # Of one byte a letter and of two, and of more letters than are compared.
 @pytest.mark.parametrize("category", ["category", "caf\u00e9", "\u0142\u00f3d\u017a", "long" * 20])
 def test_more_texts_than_are_remembered_stay_apart(category: str) -> None:
