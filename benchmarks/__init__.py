@@ -20,5 +20,6 @@ Parts of several: `broker` (where to run), `records`, `elec2` and `cards` (what 
 `contender` (what a peer is told and reports), `peer_*` (the peers, each a process), `processes`
 (the worker as a process), `latency` (paced load), `hotspots` and `sampled_worker` (the profile),
 `river_worker` (the worker without native code), `report` (the tables of `throughput`),
-`estimator_streams` (rows for estimators), `garbage` and `fuzz_features` (what `fuzz` throws).
+`estimator_models` and `estimator_streams` (pairs of estimators, and rows for them), `garbage` and
+`fuzz_features` (what `fuzz` throws).
 """

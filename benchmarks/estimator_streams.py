@@ -6,12 +6,14 @@ import csv
 import gzip
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from river.datasets import synth
 
 Row = tuple[dict[Any, Any], Any]
@@ -28,6 +30,22 @@ class Stream:
     def take(self, n: int, *, with_text: bool) -> Iterator[Row]:
         """The first n rows; without text, features that are text are left out."""
         return itertools.islice(self.rows(with_text), n)
+
+
+def table_of(rows: Sequence[Row]) -> tuple[NDArray[np.float64], list[int]]:
+    """Lay rows out as numbers, with how many categories each column has, 0 for a number.
+
+    Text becomes the number of its category, in sorted order.
+    """
+    columns = [_column([x[name] for x, _ in rows]) for name in rows[0][0]]
+    return np.column_stack([values for values, _ in columns]), [n for _, n in columns]
+
+
+def _column(values: list[Any]) -> tuple[list[float], int]:
+    if not isinstance(values[0], str):
+        return [float(value) for value in values], 0
+    codes = {category: float(code) for code, category in enumerate(sorted(set(values)))}
+    return [codes[value] for value in values], len(codes)
 
 
 def _agrawal(with_text: bool) -> Iterator[Row]:

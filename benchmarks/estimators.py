@@ -4,10 +4,11 @@ Run: DRIFTLINE_DATA=... python -m benchmarks.estimators [--models logistic] [--s
 [--events 10000] [--memory] [--moa] [--png estimators.png]
 
 Every figure of a line is test-then-train: predict, then learn. Speeds are CPU time, the best of a
-few rounds; River and ours take turns, so that a busy machine slows both. "batches" are arrays where
-the stream is all numbers, and dicts where it is not. A cold call comes after a millisecond of other
-work, as in a worker that does other things between two events. `--moa` adds MOA on the same rows;
-Vowpal Wabbit is added beside the logistic regression where it is installed.
+few rounds; all take turns, so that a busy machine slows all. "batches" are arrays where the stream
+is all numbers, and dicts where it is not; "arrays" of such a stream hold its categories as numbers,
+which is how MOA has them. A cold call comes after a millisecond of other work, as in a worker that
+does other things between two events. `--moa` adds MOA on the same rows; Vowpal Wabbit is added
+beside the logistic regression where it is installed.
 """
 
 from __future__ import annotations
@@ -19,121 +20,24 @@ import multiprocessing
 import pickle
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from river import anomaly, ensemble, forest, linear_model, naive_bayes, preprocessing, tree
 
 from benchmarks import peer_moa, peer_vw
-from benchmarks.estimator_streams import STREAMS, Stream
-from models.compiled.adaptive_tree import HoeffdingAdaptiveTreeClassifier
-from models.compiled.bagging import ADWINBaggingClassifier, LeveragingBaggingClassifier
-from models.compiled.forest import ARFClassifier
-from models.compiled.half_space import HalfSpaceTrees
-from models.compiled.logistic import ScaledLogisticRegression
-from models.compiled.naive_bayes import GaussianNB
-from models.compiled.regression_forest import ARFRegressor
-from models.compiled.regression_trees import HoeffdingTreeRegressor
-from models.compiled.trees import HoeffdingTreeClassifier
+from benchmarks.estimator_models import MODELS, Contender
+from benchmarks.estimator_streams import STREAMS, Row, Stream, table_of
 
 N_ROUNDS = 3
+# How often the others take a turn where River takes one.
+N_TURNS = 4
 BATCHES = (64, 256, 1024)
 N_TAIL, N_COLD = 5_000, 500
 RSS_AT = (10_000, 100_000)
-
-
-@dataclass(frozen=True)
-class Contender:
-    """An estimator of ours beside River's: one line in MODELS."""
-
-    name: str
-    river: Callable[[], Any]
-    ours: Callable[[], Any]
-    takes_text: bool = True
-    # River's forests take a millisecond an event: fewer events, or a run takes minutes.
-    share_of_events: float = 1.0
-    is_regression: bool = False
-
-
-class Scores:
-    """Anomaly scores, said and learned through the calls of a classifier."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def predict_proba_one(self, x: dict[Any, Any]) -> dict[bool, float]:
-        return {True: self._model.score_one(x)}
-
-    def learn_one(self, x: dict[Any, Any], y: bool) -> None:
-        self._model.learn_one(x)
-
-    def dump(self) -> bytes:
-        dump: bytes = self._model.dump()
-        return dump
-
-    def test_then_train_many(self, rows: Any, y: Any, names: Any) -> Any:
-        return self._model.test_then_train_many(rows, names=names)
-
-
-MODELS = [
-    Contender("gaussian-nb", naive_bayes.GaussianNB, GaussianNB, takes_text=False),
-    Contender(
-        "logistic",
-        lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-        ScaledLogisticRegression,
-        takes_text=False,
-    ),
-    Contender(
-        "hoeffding-tree",
-        tree.HoeffdingTreeClassifier,
-        HoeffdingTreeClassifier,
-    ),
-    Contender(
-        "hoeffding-adaptive-tree",
-        lambda: tree.HoeffdingAdaptiveTreeClassifier(seed=7),
-        lambda: HoeffdingAdaptiveTreeClassifier(seed=7),
-    ),
-    Contender(
-        "adaptive-random-forest",
-        lambda: forest.ARFClassifier(n_models=10, seed=7),
-        lambda: ARFClassifier(n_models=10, seed=7),
-        share_of_events=0.3,
-    ),
-    Contender(
-        "adwin-bagging",
-        lambda: ensemble.ADWINBaggingClassifier(tree.HoeffdingTreeClassifier(), seed=7),
-        lambda: ADWINBaggingClassifier(HoeffdingTreeClassifier(), seed=7),
-        share_of_events=0.3,
-    ),
-    Contender(
-        "leveraging-bagging",
-        lambda: ensemble.LeveragingBaggingClassifier(tree.HoeffdingTreeClassifier(), seed=7),
-        lambda: LeveragingBaggingClassifier(HoeffdingTreeClassifier(), seed=7),
-        share_of_events=0.2,
-    ),
-    Contender(
-        "hoeffding-tree-regressor",
-        tree.HoeffdingTreeRegressor,
-        HoeffdingTreeRegressor,
-        is_regression=True,
-    ),
-    Contender(
-        "adaptive-random-forest-regressor",
-        lambda: forest.ARFRegressor(n_models=10, seed=7),
-        lambda: ARFRegressor(n_models=10, seed=7),
-        share_of_events=0.2,
-        is_regression=True,
-    ),
-    Contender(
-        "half-space-trees",
-        lambda: Scores(anomaly.HalfSpaceTrees(seed=7)),
-        lambda: Scores(HalfSpaceTrees(seed=7)),
-        takes_text=False,
-    ),
-]
 
 
 @dataclass
@@ -179,18 +83,13 @@ def measure(contender: Contender, stream: Stream, options: argparse.Namespace) -
     n = int(options.events * contender.share_of_events)
     rows = list(stream.take(n, with_text=contender.takes_text))
     figures = Figures(contender.name, stream.name, n)
-    river, ours, said_by_river, said = [], [], [], []
-    for _ in range(N_ROUNDS):
-        took, said_by_river, theirs = _one_by_one(contender, contender.river, rows)
-        river.append(took)
-        took, said, mine = _one_by_one(contender, contender.ours, rows)
-        ours.append(took)
-    speeds = {"River": n / min(river), "one by one": n / min(ours)}
-    for size in BATCHES:
-        speeds[f"batches of {size}"] = n / min(
-            _in_batches(contender.ours, rows, size) for _ in range(N_ROUNDS)
-        )
-    figures.speeds = speeds
+    with ExitStack() as stack:
+        moa = None
+        if options.moa and contender.name in peer_moa.LEARNERS and peer_moa.is_available():
+            moa = stack.enter_context(peer_moa.opened(contender.name, rows))
+        turns = _take_turns(contender, rows, moa)
+        of_moa = None if moa is None else moa.figures()
+    speeds = figures.speeds = {name: n / took for name, took in turns.best.items()}
     truths = np.array([y for _, y in rows])
     quality = _closeness if contender.is_regression else _quality
     figures.lines = [
@@ -199,15 +98,17 @@ def measure(contender: Contender, stream: Stream, options: argparse.Namespace) -
             f"  {name:<18}{speed:>12,.0f} events/s {speed / speeds['River']:>8.1f} x"
             for name, speed in speeds.items()
         ),
-        "  " + quality(truths, np.array(said_by_river), np.array(said)),
-        *_dumps(theirs, mine),
+        "  " + quality(truths, np.array(turns.said_by_river), np.array(turns.said)),
+        *_dumps(turns.theirs, turns.mine),
         *_tails("River", contender.river, rows),
         *_tails("ours", contender.ours, rows),
     ]
     if options.memory:
         figures.lines += _memory(contender, stream)
-    if options.moa and contender.name in peer_moa.LEARNERS:
-        figures.lines += _moa(contender, rows, speeds)
+    if of_moa is not None:
+        figures.lines += _moa(of_moa, speeds)
+    elif options.moa and contender.name in peer_moa.LEARNERS:
+        figures.lines.append("  MOA is left out: there is no JDK, or no Maven")
     if contender.name == peer_vw.MODEL and peer_vw.is_available():
         figures.lines += _vw(rows, speeds)
     return figures
@@ -222,16 +123,51 @@ def _vw(rows: list[Any], speeds: dict[str, float]) -> Iterator[str]:
     )
 
 
-def _moa(contender: Contender, rows: list[Any], speeds: dict[str, float]) -> Iterator[str]:
-    if not peer_moa.is_available():
-        yield "  MOA is left out: there is no JDK, or no Maven"
-        return
-    found = peer_moa.measure(contender.name, rows)
+def _moa(found: peer_moa.MoaFigures, speeds: dict[str, float]) -> Iterator[str]:
     yield (
         f"  MOA               {found.warm:>12,.0f} events/s warm, {found.cold:,.0f} at first; "
-        f"accuracy {found.accuracy:.4f}; ours is {speeds['one by one'] / found.warm:.1f} x one by "
-        f"one, {speeds['batches of 256'] / found.warm:.1f} x in 256s"
+        f"accuracy {found.accuracy:.4f}; ours is "
+        + ", ".join(
+            f"{speeds[way] / found.warm:.1f} x {told}"
+            for way, told in (
+                ("one by one", "one by one"),
+                ("batches of 256", "in 256s"),
+                ("arrays of 256", "in arrays of 256"),
+            )
+            if way in speeds
+        )
     )
+
+
+@dataclass
+class Turns:
+    """CPU seconds of the best turn of each way, and what River and ours had said and become."""
+
+    best: dict[str, float] = field(default_factory=dict)
+    said_by_river: list[float] = field(default_factory=list)
+    said: list[float] = field(default_factory=list)
+    theirs: Any = None
+    mine: Any = None
+
+    def note(self, way: str, took: float) -> None:
+        self.best[way] = min(took, self.best.get(way, took))
+
+
+def _take_turns(contender: Contender, rows: list[Row], moa: peer_moa.Moa | None) -> Turns:
+    turns = Turns()
+    for _ in range(N_ROUNDS):
+        took, turns.said_by_river, turns.theirs = _one_by_one(contender, contender.river, rows)
+        turns.note("River", took)
+        for _ in range(N_TURNS):
+            took, turns.said, turns.mine = _one_by_one(contender, contender.ours, rows)
+            turns.note("one by one", took)
+            for size in BATCHES:
+                turns.note(f"batches of {size}", _in_batches(contender.ours, rows, size))
+            if _has_text(rows) and hasattr(turns.mine, "nominal_attributes"):
+                turns.note("arrays of 256", _in_coded_arrays(contender.ours, rows, 256))
+            if moa is not None:
+                moa.take_turn()
+    return turns
 
 
 def _one_by_one(
@@ -255,19 +191,33 @@ def _one_by_one(
 def _in_batches(factory: Callable[[], Any], rows: list[Any], size: int) -> float:
     model = factory()
     xs, ys = [x for x, _ in rows], [y for _, y in rows]
-    is_numeric = not any(isinstance(value, str) for value in xs[0].values())
-    if is_numeric and hasattr(model, "test_then_train_many"):
-        names = tuple(xs[0])
-        array = np.array([list(x.values()) for x in xs], dtype=float)
-        y = np.array(ys)
-        start = process_time()
-        for at in range(0, len(rows), size):
-            model.test_then_train_many(array[at : at + size], y[at : at + size], names=names)
-        return process_time() - start
+    if not _has_text(rows) and hasattr(model, "test_then_train_many"):
+        return _in_arrays(model, rows, size)
     start = process_time()
     for at in range(0, len(rows), size):
         model.test_then_train_dicts(xs[at : at + size], ys[at : at + size])
     return process_time() - start
+
+
+def _in_coded_arrays(factory: Callable[[], Any], rows: list[Any], size: int) -> float:
+    x, _ = rows[0]
+    nominals = [name for name, value in x.items() if isinstance(value, str)]
+    return _in_arrays(factory().clone({"nominal_attributes": nominals}), rows, size)
+
+
+def _in_arrays(model: Any, rows: list[Any], size: int) -> float:
+    names = tuple(rows[0][0])
+    array, _ = table_of(rows)
+    y = np.array([y for _, y in rows])
+    start = process_time()
+    for at in range(0, len(rows), size):
+        model.test_then_train_many(array[at : at + size], y[at : at + size], names=names)
+    return process_time() - start
+
+
+def _has_text(rows: list[Any]) -> bool:
+    x, _ = rows[0]
+    return any(isinstance(value, str) for value in x.values())
 
 
 def _quality(truths: Any, said_by_river: Any, said: Any) -> str:

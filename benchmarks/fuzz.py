@@ -144,12 +144,20 @@ class Estimator(Calls):
 
     def _learn(self) -> None:
         x = self._features()
+        if not self._is_anomaly and self._rng.random() < 0.5:
+            self._predict_before(x)
         if self._is_anomaly:
             self._model.learn_one(x)
         elif self._takes_weights and self._rng.random() < 0.1:
             self._model.learn_one(x, self._label(), w=self._weight())
         else:
             self._model.learn_one(x, self._label())
+
+    def _predict_before(self, x: Any) -> None:
+        """Predict for what is learned next, as a worker does; it may change in between."""
+        self._model.predict_one(x)
+        if self._rng.random() < 0.2:
+            x[self._rng.choice(["a", "b"])] = self._rng.gauss(0.0, 1.0)
 
     def _weight(self) -> Any:
         rng = self._rng

@@ -1,8 +1,8 @@
 """MOA, the Java framework that River's trees and forests were modelled on, on the same rows.
 
 Needs a JDK and Maven, which brings MOA (62 MB, once) into a cache folder. The rows are in the
-memory of the JVM before the clock starts, so nothing of parsing is in its figures; five rounds in
-one JVM, since the first ones are run by its interpreter.
+memory of the JVM before the clock starts, so nothing of parsing is in its figures. It takes turns
+with the others, so that a busy machine slows all; its first rounds are run by its interpreter.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.estimator_streams import Row, table_of
+
 FOLDER = Path(__file__).with_name("moa")
 CACHE = Path.home() / ".cache" / "driftline" / "moa"
-N_ROUNDS = 5
 TIMEOUT_S = 600.0
 # By the names of benchmarks.estimators; parameters are MOA's defaults, which are River's.
 LEARNERS = {
@@ -39,26 +42,64 @@ class MoaFigures(NamedTuple):
     accuracy: float
 
 
+class Moa:
+    """A JVM with the rows in its memory."""
+
+    def __init__(self, process: subprocess.Popen[str], n_rows: int) -> None:
+        self._process = process
+        self._n_rows = n_rows
+        self._rounds: list[tuple[float, float]] = []
+
+    def take_turn(self) -> None:
+        """Test, then train, a fresh learner on all rows."""
+        asks, answers = self._process.stdin, self._process.stdout
+        assert asks is not None and answers is not None
+        asks.write("\n")
+        asks.flush()
+        line = answers.readline()
+        if not line:
+            raise RuntimeError(f"MOA ended with {self._process.wait()}")
+        seconds, accuracy = map(float, line.split())
+        self._rounds.append((seconds, accuracy))
+
+    def figures(self) -> MoaFigures:
+        """What the turns showed so far."""
+        speeds = [self._n_rows / seconds for seconds, _ in self._rounds]
+        return MoaFigures(speeds[0], max(speeds), self._rounds[0][1])
+
+
 def is_available() -> bool:
     """Whether there is what it needs."""
     return all(shutil.which(tool) for tool in ("java", "javac", "mvn"))
 
 
-def measure(model: str, rows: Sequence[tuple[dict[Any, Any], bool]]) -> MoaFigures:
-    """Test, then train, MOA's learner for a model of the table."""
+@contextmanager
+def opened(model: str, rows: Sequence[Row]) -> Iterator[Moa]:
+    """Start MOA's learner for a model of the table."""
     classpath = _build()
-    columns = [_column([x[name] for x, _ in rows]) for name in rows[0][0]]
-    table = np.column_stack([*(values for values, _ in columns), [float(y) for _, y in rows]])
+    table, counts = table_of(rows)
+    labelled = np.column_stack([table, [float(y) for _, y in rows]])
     with tempfile.NamedTemporaryFile(prefix="driftline-moa-") as file:
-        file.write(np.ascontiguousarray(table, dtype="<f8").tobytes())
+        file.write(np.ascontiguousarray(labelled, dtype="<f8").tobytes())
         file.flush()
-        n_categories = ",".join(str(n) for _, n in columns)
+        n_categories = ",".join(map(str, counts))
         runner = ["java", "-Xmx1g", "-cp", classpath, "MoaRunner"]
-        command = [*runner, LEARNERS[model], file.name, n_categories, str(N_ROUNDS)]
-        lines = _run(command).splitlines()
-    rounds = [tuple(map(float, line.split())) for line in lines]
-    speeds = [len(rows) / seconds for seconds, _ in rounds]
-    return MoaFigures(speeds[0], max(speeds), rounds[0][1])
+        with _running([*runner, LEARNERS[model], file.name, n_categories]) as process:
+            yield Moa(process, len(rows))
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        watchdog = threading.Timer(TIMEOUT_S, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.kill()
 
 
 def _build() -> str:
@@ -71,16 +112,7 @@ def _build() -> str:
     return f"{classes}:{jars}/*"
 
 
-def _column(values: list[Any]) -> tuple[list[float], int]:
-    # Text becomes the number of its category, in sorted order.
-    if not isinstance(values[0], str):
-        return [float(value) for value in values], 0
-    codes = {category: float(code) for code, category in enumerate(sorted(set(values)))}
-    return [codes[value] for value in values], len(codes)
-
-
-def _run(command: list[str]) -> str:
+def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return done.stdout

@@ -3,6 +3,8 @@ import com.yahoo.labs.samoa.instances.DenseInstance;
 import com.yahoo.labs.samoa.instances.Instance;
 import com.yahoo.labs.samoa.instances.Instances;
 import com.yahoo.labs.samoa.instances.InstancesHeader;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -18,9 +20,9 @@ import moa.options.ClassOption;
  * Tests, then trains, a MOA classifier on rows that are in memory before the clock starts.
  *
  * <p>Arguments: the classifier as MOA's command line has it; the file, rows of little-endian doubles
- * with the class (0 or 1) last; for each feature how many categories it has, 0 for a number; rounds.
- * Prints a line for each round: CPU seconds of this thread (what the JVM compiles and collects
- * beside it is not counted), and the share that was right.
+ * with the class (0 or 1) last; for each feature how many categories it has, 0 for a number. Each
+ * line that it reads starts a round, which prints one: CPU seconds of this thread (what the JVM
+ * compiles and collects beside it is not counted), and the share that was right.
  */
 public final class MoaRunner {
   public static void main(String[] arguments) throws Exception {
@@ -28,7 +30,8 @@ public final class MoaRunner {
     int width = categories.length;
     InstancesHeader header = header(categories);
     List<Instance> rows = rows(Path.of(arguments[1]), header, width);
-    for (int round = 0; round < Integer.parseInt(arguments[3]); round++) {
+    BufferedReader turns = new BufferedReader(new InputStreamReader(System.in));
+    while (turns.readLine() != null) {
       Classifier learner =
           (Classifier) ClassOption.cliStringToObject(arguments[0], Classifier.class, null);
       learner.setModelContext(header);

@@ -14,11 +14,13 @@ In `src/`, a subject has a kernel (`logistic.cpp`: numbers only) and a Python ty
 `columns` does so for arrays, labels and weights, `dump` is the format, `numbers` has Python's
 powers, `module` holds models and guards them against two callers at once.
 
-A tree is, from the ground up: `schema` (names), `categories` and `nominal`, `leaf` (what is seen
-and predicted), `splits` (the search), `tree_shape` (what all trees are), `tree`; with `adwin` and
+A tree is, from the ground up: `schema` (names), `categories` and `nominal`, `gaussians` (loops over
+numbers, compiled for `wide` registers too), `leaf` (what is seen and predicted), `splits` (the
+search), `tree_shape` (what all trees are), `tree`; with `adwin` and
 `random`, `adaptive_tree`; with `forest_rules` and `forest_shape` (what all forests are), `forest`;
-`events` reads for them, `archive` dumps them. `bagging` has trees or logistic regressions for
-members. `tree_types` has what the Python types of all of these share, `trees_type` the rest.
+`events` reads for them (`texts`: categories that are met again), `archive` dumps them. `bagging`
+has trees or logistic regressions for members. `tree_types` has what the Python types of all of
+these share, `trees_type` the rest.
 
 A tree for regression has the same shape: `variance` and `linear` (what a leaf says), `value_tree`
 (what it has seen of a number), `regression_rules`, `regression_leaf`, `regression_tree`,

@@ -216,7 +216,7 @@ int64_t AdaptiveTree::count_leaves(int32_t at) const {
 
 // A leaf's votes, the louder the smaller its error.
 void AdaptiveTree::weigh(int32_t at, const Row &row, std::vector<double> &votes) {
-    vote(at, row, votes);
+    votes = vote(at, row);
     double total = 0.0;
     for (const double vote : votes) total += vote;
     const double error = node(at).watch->mean_error;

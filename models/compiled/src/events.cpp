@@ -49,26 +49,45 @@ bool is_same(const Name &a, const Name &b) { return !(a < b) && !(b < a); }
 
 }  // namespace
 
-bool Events::read_one(PyObject *features) {
-    is_array_ = false;
-    rows_.clear();
+void Events::begin_reading() {
     labels_.clear();
     plain_labels_.clear();
+    read_version_ = known_version_ = 0;
+    repeats_ = false;
+}
+
+// Mostly a dict is read twice, to predict for it and to learn it. Up to Python 3.11 each state of a
+// dict has a number of its own, so that reading again what was read is spared.
+bool Events::read_one(PyObject *features) {
+    uint64_t version = 0;
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyDict_CheckExact(features)) {
+        version = reinterpret_cast<PyDictObject *>(features)->ma_version_tag;
+    }
+#endif
+    const bool repeats = version != 0 && version == known_version_;
+    begin_reading();
+    is_array_ = false;
+    read_version_ = version;
+    if (repeats) {
+        known_version_ = version;
+        repeats_ = true;
+        return true;
+    }
+    rows_.clear();
     return rows_.append(names_, features) == 0;
 }
 
 bool Events::read_all(PyObject *dicts) {
+    begin_reading();
     is_array_ = false;
     rows_.clear();
-    labels_.clear();
-    plain_labels_.clear();
     return rows_.append_all(names_, dicts) == 0;
 }
 
 bool Events::open_array(PyObject *rows, PyObject *names) {
+    begin_reading();
     is_array_ = true;
-    labels_.clear();
-    plain_labels_.clear();
     array_ = std::make_unique<Array>();
     if (!array_->open("X", rows, "d", 2)) return false;
     n_array_rows_ = static_cast<size_t>(array_->size(0));
@@ -77,11 +96,17 @@ bool Events::open_array(PyObject *rows, PyObject *names) {
 }
 
 bool Events::read_label(PyObject *label) {
+    for (const auto &[usual, cls] : usual_labels_) {
+        if (usual.get() != label) continue;
+        labels_.push_back(cls);
+        return true;
+    }
     if (PyBool_Check(label) || PyLong_CheckExact(label) || PyUnicode_CheckExact(label)) {
         const int known = classes_.find(label);
         if (known == Names::kFailed) return false;
         if (known >= 0) {
             labels_.push_back(known);
+            usual_labels_[next_usual_label_++ % usual_labels_.size()] = {Ref::borrow(label), known};
             return true;
         }
     }
@@ -111,36 +136,44 @@ bool Events::read_labels(PyObject *labels, size_t n_rows) {
 
 bool Events::learn() {
     learns_ = true;
+    if (repeats_) return add_labels();
     const int before = names_.size();
     const int known = is_array_ ? columns_.learn_names(names_) : rows_.learn_names(names_);
-    if (known == 0 && names_.size() == before && is_plain()) return add_labels();
-    if (known < 0 || !add_features(before) || !check_kinds(before)) return fail(before);
-    if (names_.size() > before) schema_.index();
+    const bool adds_none = known == 0 && names_.size() == before;
+    if (adds_none && is_plain()) return add_labels();
+    if (!adds_none || !are_kinds_known()) {
+        if (known < 0 || !add_features(before) || !check_kinds(before)) return fail(before);
+        if (names_.size() > before) schema_.index();
+        note_kinds();
+    }
     keep_given();
     return add_categories() && add_labels();
 }
 
 bool Events::recognise() {
     learns_ = false;
-    if (is_plain()) return true;
-    if (!check_kinds(names_.size())) return false;
-    keep_given();
-    if (is_array_) return add_categories();
-    for (size_t i = 0; i < rows_.size(); i++) {
-        for (size_t j = 0; j < rows_.width(i); j++) {
-            const int slot = rows_.slots(i)[j];
+    if (repeats_) return true;
+    bool is_settled = !is_array_ && !has_number_categories_ && rows_.is_settled();
+    if (!is_plain()) {
+        if (!are_kinds_known() && !check_kinds(names_.size())) return false;
+        keep_given();
+        if (is_array_) return add_categories();
+        for (size_t k = 0; k < rows_.n_values(); k++) {
+            const int slot = rows_.slots(0)[k];
             if (slot < 0) continue;
             const auto at = static_cast<size_t>(slot);
-            double &value = rows_.values(i)[j];
-            if (schema_.features[at].kind == Feature::Kind::kTextCategory) {
-                PyObject *text = rows_.texts(i)[j];
+            double &value = rows_.values(0)[k];
+            if (is_text_[at]) {
+                PyObject *text = rows_.texts(0)[k];
                 value = text == nullptr ? Names::kUnknown : code_of_text(at, text, false);
                 if (value == Names::kFailed) return false;
-            } else if (schema_.features[at].is_nominal()) {
+                is_settled &= value >= 0.0;
+            } else if (has_number_categories_ && schema_.features[at].is_nominal()) {
                 value = code_of_number(at, value, false);
             }
         }
     }
+    if (is_settled) known_version_ = read_version_;
     return true;
 }
 
@@ -163,6 +196,10 @@ Row Events::row(size_t i) {
         is_dense = rows_.is_dense(i);
     }
     const bool is_whole = is_dense && width == schema_.features.size();
+    if (is_whole) {
+        const double *numbers = keeps_numbers_ ? given : values;
+        return {values, slots, static_cast<int32_t>(width), numbers, true};
+    }
     const auto spread = [&](const double *from, std::vector<double> &to) {
         to.assign(schema_.features.size(), kMissing);
         for (size_t j = 0; j < width; j++) {
@@ -170,18 +207,12 @@ Row Events::row(size_t i) {
         }
         return to.data();
     };
-    if (is_whole) {
-        dense_.assign(values, values + width);
-    } else {
-        spread(values, dense_);
-        order_.clear();
-        std::copy_if(slots, slots + width, std::back_inserter(order_),
-                     [](int slot) { return slot >= 0; });
-    }
-    const double *numbers = dense_.data();
-    if (keeps_numbers_ && given != values) numbers = is_whole ? given : spread(given, numbers_);
-    return {dense_.data(), is_whole ? slots : order_.data(),
-            static_cast<int32_t>(is_whole ? width : order_.size()), numbers};
+    order_.clear();
+    std::copy_if(slots, slots + width, std::back_inserter(order_),
+                 [](int slot) { return slot >= 0; });
+    const double *dense = spread(values, dense_);
+    const double *numbers = keeps_numbers_ && given != values ? spread(given, numbers_) : dense;
+    return {dense, order_.data(), static_cast<int32_t>(order_.size()), numbers, false};
 }
 
 int32_t Events::find_class(PyObject *label) const { return classes_.find(label); }
@@ -191,6 +222,7 @@ bool Events::restore() {
         const Ref name(object_of(feature.name));
         if (!name || names_.add(name.get()) < 0) return false;
         text_codes_.emplace_back();
+        usual_texts_.emplace_back();
         number_codes_.emplace_back();
         has_nominals_ |= feature.is_nominal();
         for (const Name &category : feature.categories) {
@@ -208,6 +240,7 @@ bool Events::restore() {
         const Ref label(object_of(cls));
         if (!label || classes_.add(label.get()) < 0) return false;
     }
+    note_kinds();
     return true;
 }
 
@@ -218,6 +251,7 @@ bool Events::fail(int before) {
     if (schema_.features.size() > n) {
         schema_.features.resize(n);
         text_codes_.resize(n);
+        usual_texts_.resize(n);
         number_codes_.resize(n);
     }
     return false;
@@ -229,9 +263,31 @@ bool Events::add_features(int before) {
         if (!name_of(names_.name(slot), feature.name)) return false;
         schema_.features.push_back(std::move(feature));
         text_codes_.emplace_back();
+        usual_texts_.emplace_back();
         number_codes_.emplace_back();
     }
     return true;
+}
+
+// Whether all values are of the kind of their features; what is not, `check_kinds` names.
+bool Events::are_kinds_known() const {
+    if (is_array_) return false;
+    const int *slots = rows_.slots(0);
+    PyObject *const *texts = rows_.texts(0);
+    bool are_known = true;
+    for (size_t k = 0; k < rows_.n_values(); k++) {
+        if (slots[k] < 0) continue;
+        are_known &= (texts[k] != nullptr) == (is_text_[static_cast<size_t>(slots[k])] != 0);
+    }
+    return are_known;
+}
+
+void Events::note_kinds() {
+    is_text_.clear();
+    for (const Feature &feature : schema_.features) {
+        is_text_.push_back(feature.kind == Feature::Kind::kTextCategory);
+        has_number_categories_ |= feature.kind == Feature::Kind::kNumberCategory;
+    }
 }
 
 // A feature's first value decides what it is; it stays that.
@@ -303,16 +359,14 @@ bool Events::add_categories() {
         }
         return true;
     }
-    for (size_t i = 0; i < rows_.size(); i++) {
-        for (size_t j = 0; j < rows_.width(i); j++) {
-            const auto at = static_cast<size_t>(rows_.slots(i)[j]);
-            double &value = rows_.values(i)[j];
-            if (schema_.features[at].kind == Feature::Kind::kTextCategory) {
-                value = code_of_text(at, rows_.texts(i)[j], true);
-                if (value == Names::kFailed) return false;
-            } else if (schema_.features[at].is_nominal()) {
-                value = code_of_number(at, value, true);
-            }
+    for (size_t k = 0; k < rows_.n_values(); k++) {
+        const auto at = static_cast<size_t>(rows_.slots(0)[k]);
+        double &value = rows_.values(0)[k];
+        if (is_text_[at]) {
+            value = code_of_text(at, rows_.texts(0)[k], true);
+            if (value == Names::kFailed) return false;
+        } else if (has_number_categories_ && schema_.features[at].is_nominal()) {
+            value = code_of_number(at, value, true);
         }
     }
     return true;
@@ -396,14 +450,18 @@ void Events::keep_given() {
 }
 
 int32_t Events::code_of_text(size_t feature, PyObject *text, bool may_add) {
+    const int usual = usual_texts_[feature].find(text);
+    if (usual >= 0) return usual;
     Names &codes = text_codes_[feature];
     int code = codes.find(text);
-    if (code != Names::kUnknown || !may_add) return code;
-    Name name;
-    if (!name_of(text, name)) return Names::kFailed;
-    if (!has_room(name.text.size())) return Names::kUnknown;
-    code = codes.add(text);
-    if (code >= 0) schema_.features[feature].categories.push_back(std::move(name));
+    if (code == Names::kUnknown && may_add) {
+        Name name;
+        if (!name_of(text, name)) return Names::kFailed;
+        if (!has_room(name.text.size())) return Names::kUnknown;
+        code = codes.add(text);
+        if (code >= 0) schema_.features[feature].categories.push_back(std::move(name));
+    }
+    if (code >= 0) usual_texts_[feature].keep(text, code);
     return code;
 }
 

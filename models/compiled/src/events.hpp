@@ -1,14 +1,17 @@
 // Events and labels as trees take them: checked whole, named in a Schema, then free of Python.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "columns.hpp"
 #include "features.hpp"
 #include "leaf.hpp"
 #include "schema.hpp"
+#include "texts.hpp"
 
 namespace driftline {
 
@@ -37,6 +40,8 @@ class Events {
     // Number what is new. Call it after all else was read, or for a prediction, `recognise`.
     bool learn();
     bool recognise();
+    // Whether the row that was read by itself is the one before, unchanged.
+    bool repeats() const { return repeats_; }
 
     size_t size() const { return is_array_ ? n_array_rows_ : rows_.size(); }
     // Valid until the next call; needs no GIL.
@@ -45,8 +50,6 @@ class Events {
     // Of a row of dicts: the id of each item's feature, negative where it was never learned.
     const int *slots(size_t i) const { return rows_.slots(i); }
     size_t width(size_t i) const { return rows_.width(i); }
-    // The dense values of the last row, for comparison with those of another.
-    const std::vector<double> &dense() const { return dense_; }
 
     // The class as Python knows it (borrowed).
     PyObject *class_object(int32_t cls) const { return classes_.name(cls); }
@@ -62,6 +65,9 @@ class Events {
     bool fail(int before);
     bool add_features(int before);
     bool check_kinds(int before);
+    bool are_kinds_known() const;
+    void note_kinds();
+    void begin_reading();
     bool add_categories();
     bool check_label(PyObject *label, Ref &plain) const;
     bool add_labels();
@@ -87,8 +93,20 @@ class Events {
     // Classes of labels; of those in `plain_labels_`, which are new, the place there as -1 - place.
     std::vector<int32_t> labels_;
     std::vector<Ref> plain_labels_;
+    // Labels are mostly the same few objects.
+    std::array<std::pair<Ref, int32_t>, 2> usual_labels_;
+    size_t next_usual_label_ = 0;
     bool has_nominals_ = false;
+    bool has_number_categories_ = false;
+    // By feature: whether it is text.
+    std::vector<char> is_text_;
+    // The state of the dict that was read last, and of the one that was recognised if reading it
+    // again would give the same; 0: none.
+    uint64_t read_version_ = 0;
+    uint64_t known_version_ = 0;
+    bool repeats_ = false;
     std::vector<Names> text_codes_;
+    std::vector<UsualTexts> usual_texts_;
     std::vector<std::unordered_map<double, int32_t>> number_codes_;
     double category_bytes_ = 0.0;
     // What the values of a batch of dicts were before they became codes.

@@ -1,5 +1,7 @@
 #include "features.hpp"
 
+#include <algorithm>
+
 namespace driftline {
 
 namespace {
@@ -66,6 +68,7 @@ void Rows::clear() {
     held_texts_.clear();
     dense_.clear();
     unknown_.clear();
+    was_loud_ = false;
 }
 
 int Rows::find(const Names &names, PyObject *key, size_t column) {
@@ -89,19 +92,16 @@ int Rows::append(const Names &names, PyObject *features) {
     size_t column = 0;
     bool dense = true, is_loud = false;
     const auto is_in_place = [&] { return slots_.back() == static_cast<int>(column); };
-    for (; PyDict_Next(features, &position, &key, &value); column++) {
-        double number;
-        if (column < columns_.size() && columns_[column].first.get() == key &&
-            read_plain_number(value, number)) {
-            // As nearly always.
-            push(columns_[column].second, number);
-        } else if (is_quiet(key, value)) {
-            if (!append_value(names, key, value, column)) return -1;
-        } else {
-            is_loud = true;
+    bool is_read = append_usual(features, position, key, value, column, dense);
+    while (!is_read) {
+        if (!is_quiet(key, value)) {
+            is_loud = was_loud_ = true;
             break;
         }
+        if (!append_value(names, key, value, column)) return -1;
         dense &= is_in_place();
+        column++;
+        is_read = PyDict_Next(features, &position, &key, &value) == 0;
     }
     if (is_loud) {
         // Converting a value and comparing a key may run Python code, and that may change the dict:
@@ -119,6 +119,34 @@ int Rows::append(const Names &names, PyObject *features) {
     starts_.push_back(slots_.size());
     dense_.push_back(dense);
     return 0;
+}
+
+bool Rows::append_usual(PyObject *features, Py_ssize_t &position, PyObject *&key,
+                        PyObject *&value, size_t &column, bool &dense) {
+    const size_t start = slots_.size();
+    const size_t n = std::min(static_cast<size_t>(PyDict_GET_SIZE(features)), columns_.size());
+    slots_.resize(start + n);
+    values_.resize(start + n);
+    if (takes_text_) texts_.resize(start + n);
+    bool is_read = false;
+    while (true) {
+        is_read = PyDict_Next(features, &position, &key, &value) == 0;
+        if (is_read || column >= n || columns_[column].first.get() != key) break;
+        const size_t at = start + column;
+        if (!read_plain_number(value, values_[at])) {
+            if (!takes_text_ || !PyUnicode_CheckExact(value)) break;
+            values_[at] = 0.0;
+            texts_[at] = value;
+            held_texts_.push_back(Ref::borrow(value));
+        }
+        slots_[at] = columns_[column].second;
+        dense &= slots_[at] == static_cast<int>(column);
+        column++;
+    }
+    slots_.resize(start + column);
+    values_.resize(start + column);
+    if (takes_text_) texts_.resize(start + column);
+    return is_read;
 }
 
 bool Rows::append_value(const Names &names, PyObject *key, PyObject *value, size_t column) {

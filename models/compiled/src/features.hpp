@@ -53,12 +53,20 @@ class Rows {
     const double *values(size_t row) const { return values_.data() + starts_[row]; }
     double *values(size_t row) { return values_.data() + starts_[row]; }
     PyObject *const *texts(size_t row) const { return texts_.data() + starts_[row]; }
+    // Of all rows: they lie one after the other.
+    size_t n_values() const { return slots_.size(); }
     // Whether any value is a text.
     bool has_text() const { return !held_texts_.empty(); }
+    // Whether all keys and values were of Python's own types, and of features that are known.
+    bool is_settled() const { return !was_loud_ && unknown_.empty(); }
     // Whether value j is that of slot j throughout, as it is when all events have all features.
     bool is_dense(size_t row) const { return dense_[row] != 0; }
 
    private:
+    // Reads on while keys are those of the last row and values plain, as nearly always. True if
+    // that is all.
+    bool append_usual(PyObject *features, Py_ssize_t &position, PyObject *&key, PyObject *&value,
+                      size_t &column, bool &dense);
     bool append_value(const Names &names, PyObject *key, PyObject *value, size_t column);
     void push(int slot, double number) {
         slots_.push_back(slot);
@@ -69,6 +77,7 @@ class Rows {
 
     bool takes_text_;
     bool takes_nan_;
+    bool was_loud_ = false;
     std::vector<size_t> starts_{0};
     std::vector<int> slots_;
     std::vector<double> values_;

@@ -11,8 +11,21 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr size_t kNone = std::numeric_limits<size_t>::max();
 
-// 0.5 * math.log(math.tau)
-const double kHalfLogTau = 0.5 * std::log(6.283185307179586);
+// exp(0) is 1 exactly, and log(1) is 0: neither needs a call.
+double exp_of(double x) { return x == 0.0 ? 1.0 : std::exp(x); }
+
+// The greatest term's exp is 1. Of two that is known without a branch that would often go the other
+// way.
+double log_sum_exp(const std::vector<double> &terms) {
+    double greatest = -kInfinity, sum = 0.0;
+    for (const double term : terms) greatest = std::max(greatest, term);
+    if (terms.size() == 2 && terms[0] != terms[1]) {
+        sum = 1.0 + std::exp(std::min(terms[0], terms[1]) - greatest);
+    } else {
+        for (const double term : terms) sum += term == greatest ? 1.0 : std::exp(term - greatest);
+    }
+    return sum == 1.0 ? greatest : greatest + std::log(sum);
+}
 
 double sigmoid(double logit) { return 1.0 / (1.0 + std::exp(-logit)); }
 
@@ -42,62 +55,51 @@ Leaf::Leaf(std::vector<Share> shares, int32_t depth_of_leaf)
 void Leaf::majority(std::vector<double> &votes) const {
     const double total = total_weight();
     const double scale = total == 0.0 ? 1.0 : 1.0 / total;
-    votes.clear();
-    for (const Share &share : shares_) votes.push_back(share.weight * scale);
+    votes.resize(shares_.size());
+    for (size_t c = 0; c < shares_.size(); c++) votes[c] = shares_[c].weight * scale;
 }
 
 bool Leaf::naive_bayes(const Row &row, std::vector<double> &votes, Scratch &scratch) const {
-    votes.clear();
+    const size_t n_votes = shares_.size(), n = features_.size();
+    votes.resize(n_votes);
     const double total = total_weight();
     if (total == 0.0) return false;
-    const size_t n = features_.size();
-    std::vector<double> &x = scratch.values;
-    x.resize(n);
-    for (size_t s = 0; s < n; s++) x[s] = row[features_[s]];
-    double greatest = -kInfinity;
-    for (size_t c = 0; c < shares_.size(); c++) {
-        if (shares_[c].weight <= 0.0) {
-            votes.push_back(0.0);
-            greatest = std::max(greatest, 0.0);
-            continue;
-        }
-        double vote = std::log(shares_[c].weight / total);
-        log_likelihoods(c, scratch);
-        for (size_t s = 0; s < n; s++) vote += scratch.terms[s];
-        votes.push_back(vote);
-        greatest = std::max(greatest, vote);
+    const double *x = values_of(row, scratch);
+    double *vote = votes.data();
+    for (size_t c = 0; c < n_votes; c++) {
+        vote[c] = 0.0;
+        if (shares_[c].weight <= 0.0) continue;
+        vote[c] = std::log(shares_[c].weight / total);
+        log_likelihoods(c, x, scratch);
+        const double *terms = scratch.terms.data();
+        for (size_t s = 0; s < n; s++) vote[c] += terms[s];
     }
-    double evidence = 0.0;
-    // exp(0) is 1 exactly, so the greatest needs no call.
-    for (const double vote : votes) evidence += vote == greatest ? 1.0 : std::exp(vote - greatest);
-    const double log_evidence = greatest + std::log(evidence);
-    for (double &vote : votes) vote = std::exp(vote - log_evidence);
+    const double log_evidence = log_sum_exp(votes);
+    for (size_t c = 0; c < n_votes; c++) vote[c] = exp_of(vote[c] - log_evidence);
     return true;
 }
 
-void Leaf::log_likelihoods(size_t share, Scratch &scratch) const {
-    const std::vector<double> &x = scratch.values;
-    const size_t n = x.size();
-    std::vector<double> &term = scratch.terms;
-    term.resize(n);
-    if (const Block *block = find_block(share)) {
-        const double *mean = column(*block, kMean);
-        const double *neg_two_variance = column(*block, kNegTwoVariance);
-        const double *half_log_variance = column(*block, kHalfLogVariance);
-        for (size_t s = 0; s < n; s++) {
-            const double d = x[s] - mean[s];
-            const double t = d * d / neg_two_variance[s] - kHalfLogTau - half_log_variance[s];
-            term[s] = t == t ? t : 0.0;  // NaN: the event lacks the feature.
-        }
+const double *Leaf::values_of(const Row &row, Scratch &scratch) const {
+    if (is_in_order_) return row.values;
+    scratch.values.resize(features_.size());
+    for (size_t s = 0; s < features_.size(); s++) scratch.values[s] = row[features_[s]];
+    return scratch.values.data();
+}
+
+void Leaf::log_likelihoods(size_t share, const double *x, Scratch &scratch) const {
+    const size_t n = features_.size();
+    scratch.terms.resize(n);
+    double *terms = scratch.terms.data();
+    const Block *block = n > n_nominals_ ? find_block(share) : nullptr;
+    if (block != nullptr) {
+        log_densities(x, column(*block, kMean), column(*block, kNegTwoVariance),
+                      column(*block, kHalfLogVariance), terms, n);
     } else {
-        std::fill(term.begin(), term.end(), 0.0);
+        std::fill_n(terms, n, 0.0);
     }
-    if (n_nominals_ > 0) {
-        for (size_t s = 0; s < n; s++) {
-            if (nominals_[s] == nullptr || x[s] != x[s]) continue;
-            term[s] = nominals_[s]->log_probability(static_cast<int32_t>(x[s]),
-                                                    shares_[share].cls);
-        }
+    for (size_t s = 0; s < n && n_nominals_ > 0; s++) {
+        if (nominals_[s] == nullptr || x[s] != x[s]) continue;
+        terms[s] = nominals_[s]->log_probability(static_cast<int32_t>(x[s]), shares_[share].cls);
     }
 }
 
@@ -108,11 +110,10 @@ void Leaf::attribute(const Row &row, int32_t cls, double times, std::vector<doub
     const double weight = shares_[mine].weight, against = shares_[other].weight;
     if (shares_[mine].cls != cls || !(weight > 0.0 && against > 0.0)) return;
     const size_t n = features_.size();
-    scratch.values.resize(n);
-    for (size_t s = 0; s < n; s++) scratch.values[s] = row[features_[s]];
-    log_likelihoods(other, scratch);
+    const double *x = values_of(row, scratch);
+    log_likelihoods(other, x, scratch);
     std::swap(scratch.terms, scratch.others);
-    log_likelihoods(mine, scratch);
+    log_likelihoods(mine, x, scratch);
     std::vector<double> &ratio = scratch.terms;
     double pro = 0.0, contra = 0.0;
     for (size_t s = 0; s < n; s++) {
@@ -187,29 +188,45 @@ void Leaf::learn(const Row &row, int32_t cls, double weight, const TreeRules &ru
         features = sampled_.data();
         n = sampled_.size();
     }
-    bool is_usual = watches(features, n);
-    if (is_usual) {
-        std::vector<double> &x = scratch.values;
-        x.resize(n);
-        for (size_t s = 0; s < n; s++) x[s] = row[features[s]];
-        for (size_t s = 0; s < n; s++) is_usual &= x[s] == x[s] && (nominals_[s] == nullptr ||
-                                                                    x[s] >= 0.0);
-        if (is_usual) {
-            for (size_t s = 0; s < n && n_nominals_ > 0; s++) {
-                if (nominals_[s] == nullptr) continue;
-                has_grown_ |= nominals_[s]->update(static_cast<int32_t>(x[s]), cls, weight);
-                x[s] = 0.0;  // Its cells say nothing, whatever happens to them.
-            }
-            if (n > n_nominals_) update_gaussians(block_of(cls), 0, n, x.data(), weight);
-        }
+    if (!watches(row, features, n) || !learn_all(row, cls, weight, scratch)) {
+        learn_each(features, n, row, cls, weight, schema);
     }
-    if (!is_usual) learn_each(features, n, row, cls, weight, schema);
     n_learned_ += 1.0;
 }
 
-// Whether there is an observer for each of these features, in their order.
-bool Leaf::watches(const int32_t *features, size_t n) const {
-    return features_.size() == n && std::equal(features, features + n, features_.begin());
+// Whether there is an observer for each of these features of the row, in their order.
+bool Leaf::watches(const Row &row, const int32_t *features, size_t n) const {
+    if (features_.size() != n) return false;
+    if (is_in_order_ && row.is_whole && features == row.features) return true;
+    return std::equal(features, features + n, features_.begin());
+}
+
+// A value for each observer, as nearly all events bring; false, with nothing learned, where one is
+// missing.
+bool Leaf::learn_all(const Row &row, int32_t cls, double weight, Scratch &scratch) {
+    const size_t n = features_.size();
+    const double *x = values_of(row, scratch);
+    bool are_there = true;
+    for (size_t s = 0; s < n && !row.is_whole; s++) are_there &= x[s] == x[s];
+    for (size_t s = 0; s < n && n_nominals_ > 0; s++) {
+        are_there &= nominals_[s] == nullptr || x[s] >= 0.0;
+    }
+    if (!are_there) return false;
+    if (n_nominals_ > 0) {
+        scratch.values.resize(n);
+        for (size_t s = 0; s < n; s++) {
+            scratch.values[s] = x[s];
+            if (nominals_[s] == nullptr) continue;
+            has_grown_ |= nominals_[s]->update(static_cast<int32_t>(x[s]), cls, weight);
+            scratch.values[s] = 0.0;  // Its cells say nothing, whatever happens to them.
+        }
+        if (n == n_nominals_) return true;
+        x = scratch.values.data();
+    }
+    Block &block = block_of(cls);
+    learn_gaussians(columns(block, 0), x, weight, n_learned_, block.are_born, n);
+    block.are_born = true;
+    return true;
 }
 
 // The same for any event: one that lacks features, or brings new ones.
@@ -233,7 +250,7 @@ void Leaf::learn_each(const int32_t *features, size_t n, const Row &row, int32_t
         if (is_nominal) {
             has_grown_ |= nominals_[s]->update(static_cast<int32_t>(value), cls, weight);
         } else {
-            update_gaussians(block_of(cls), s, s + 1, &value, weight);
+            learn_gaussians(columns(block_of(cls), s), &value, weight, n_learned_, false, 1);
         }
     }
 }
@@ -244,6 +261,7 @@ void Leaf::deactivate() {
     active_ = false;
     has_grown_ = true;
     features_ = {};
+    is_in_order_ = true;
     nominals_.clear();
     nominals_.shrink_to_fit();
     n_nominals_ = 0;
@@ -260,6 +278,7 @@ void Leaf::disable(int32_t feature) {
     n_nominals_ -= nominals_[s] != nullptr;
     const auto at = static_cast<ptrdiff_t>(s);
     features_.erase(features_.begin() + at);
+    find_order();
     nominals_.erase(nominals_.begin() + at);
     for (Block &block : blocks_) {
         for (int c = 0; c < kColumns; c++) {
@@ -278,8 +297,12 @@ void Leaf::gaussians(size_t observer, std::vector<ClassGaussian> &found) const {
         found.push_back(
             {block.cls, cell(kBorn), cell(kMean), cell(kN), cell(kS), cell(kMin), cell(kMax)});
     }
-    std::stable_sort(found.begin(), found.end(),
-                     [](const ClassGaussian &a, const ClassGaussian &b) { return a.born < b.born; });
+    const auto is_older = [](const ClassGaussian &a, const ClassGaussian &b) {
+        return a.born < b.born;
+    };
+    // As blocks mostly are, and a stable sort takes memory even then.
+    if (std::is_sorted(found.begin(), found.end(), is_older)) return;
+    std::stable_sort(found.begin(), found.end(), is_older);
 }
 
 size_t Leaf::bytes() const {
@@ -308,7 +331,7 @@ void Leaf::restore(size_t observer, const ClassGaussian &gaussian) {
     column(block, kMin)[observer] = gaussian.min;
     column(block, kMax)[observer] = gaussian.max;
     column(block, kBorn)[observer] = gaussian.born;
-    refresh(block, observer, observer + 1);
+    refresh_gaussians(columns(block, observer), 1);
 }
 
 // Events mostly have the same features in the same order, so the next one is the guess.
@@ -319,7 +342,9 @@ size_t Leaf::observer_of(int32_t feature, size_t guess) {
 }
 
 size_t Leaf::add_observer(int32_t feature, bool is_nominal) {
+    is_in_order_ &= feature == static_cast<int32_t>(features_.size());
     features_.push_back(feature);
+    for (Block &block : blocks_) block.are_born = false;
     has_grown_ = true;
     nominals_.push_back(is_nominal ? std::make_unique<NominalObserver>() : nullptr);
     n_nominals_ += is_nominal;
@@ -331,7 +356,7 @@ Leaf::Block &Leaf::block_of(int32_t cls) {
     for (Block &block : blocks_) {
         if (block.cls == cls) return block;
     }
-    blocks_.push_back({cls, std::vector<double>(width_ * kColumns)});
+    blocks_.push_back({cls, false, std::vector<double>(width_ * kColumns)});
     has_grown_ = true;
     for (size_t s = 0; s < width_; s++) clear_cell(blocks_.back(), s);
     return blocks_.back();
@@ -345,6 +370,13 @@ const Leaf::Block *Leaf::find_block(size_t share) const {
         if (block.cls == cls) return &block;
     }
     return nullptr;
+}
+
+void Leaf::find_order() {
+    is_in_order_ = true;
+    for (size_t s = 0; s < features_.size(); s++) {
+        is_in_order_ &= features_[s] == static_cast<int32_t>(s);
+    }
 }
 
 void Leaf::widen(size_t n_observers) {
@@ -371,47 +403,10 @@ void Leaf::clear_cell(Block &block, size_t observer) const {
     column(block, kHalfLogVariance)[observer] = -kHalfLogTau;
 }
 
-// For the observers from `first` to before `last`. Written so that it can be done for several at
-// once: without branches, and the logarithms apart.
-void Leaf::update_gaussians(Block &block, size_t first, size_t last, const double *values,
-                            double weight) {
-    double *__restrict mean = column(block, kMean);
-    double *__restrict n = column(block, kN);
-    double *__restrict squares = column(block, kS);
-    double *__restrict low = column(block, kMin);
-    double *__restrict high = column(block, kMax);
-    double *__restrict born = column(block, kBorn);
-    const double now = n_learned_;
-    for (size_t s = first; s < last; s++) {
-        const double value = values[s - first];
-        const bool is_new = n[s] == 0.0;
-        low[s] = is_new || value < low[s] ? value : low[s];
-        high[s] = is_new || value > high[s] ? value : high[s];
-        born[s] = is_new ? now : born[s];
-        const double old_mean = mean[s];
-        n[s] += weight;
-        mean[s] += (weight / n[s]) * (value - old_mean);
-        squares[s] += weight * (value - old_mean) * (value - mean[s]);
-    }
-    refresh(block, first, last);
-}
-
-// What naive Bayes reads: twice the variance, negative, and half of its logarithm.
-void Leaf::refresh(Block &block, size_t first, size_t last) const {
-    const double *__restrict n = column(block, kN);
-    const double *__restrict squares = column(block, kS);
-    double *__restrict neg_two_variance = column(block, kNegTwoVariance);
-    double *__restrict half_log_variance = column(block, kHalfLogVariance);
-    for (size_t s = first; s < last; s++) {
-        const double variance = squares[s] / (n[s] - 1.0);
-        const bool is_known = n[s] > 1.0 && variance > 0.0;
-        neg_two_variance[s] = is_known ? -2.0 * variance : -kInfinity;
-        half_log_variance[s] = is_known ? variance : 0.0;
-    }
-    for (size_t s = first; s < last; s++) {
-        const double variance = half_log_variance[s];
-        half_log_variance[s] = variance > 0.0 ? 0.5 * std::log(variance) : -kHalfLogTau;
-    }
+GaussianColumns Leaf::columns(Block &block, size_t first) const {
+    const auto cells = [&](Column which) { return column(block, which) + first; };
+    return {cells(kMean), cells(kNegTwoVariance), cells(kHalfLogVariance), cells(kN),
+            cells(kS),    cells(kMin),            cells(kMax),             cells(kBorn)};
 }
 
 }  // namespace driftline

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "gaussians.hpp"
 #include "nominal.hpp"
 #include "random.hpp"
 #include "schema.hpp"
@@ -57,6 +58,8 @@ struct Row {
     int32_t size;
     // As `values`, but with the numbers that categories were given as.
     const double *numbers;
+    // Whether it has all features that are known, in the order of their ids, and none is NaN.
+    bool is_whole;
 
     double operator[](int32_t feature) const { return values[feature]; }
     bool has(int32_t feature) const { return !std::isnan(values[feature]); }
@@ -153,6 +156,7 @@ class Leaf {
         if (a.loading) {
             widen(width);
             nominals_.resize(features_.size());
+            find_order();
         }
         for (const int32_t feature : disabled_) a.check_feature(feature);
         for (const int32_t feature : sampled_) a.check_feature(feature);
@@ -180,6 +184,8 @@ class Leaf {
     // The Gaussians of one class.
     struct Block {
         int32_t cls;
+        // Whether the cells of all observers have learned.
+        bool are_born;
         std::vector<double> cells;
     };
 
@@ -211,21 +217,24 @@ class Leaf {
         n_learned_ = std::max(n_learned_, static_cast<double>(n));
     }
 
-    // What observers say of a class, in logarithms: `terms`, from the row's `values`.
-    void log_likelihoods(size_t share, Scratch &scratch) const;
+    // The row's values by observer: its own where that is their order, or else copied.
+    const double *values_of(const Row &row, Scratch &scratch) const;
+    // What observers say of a class, in logarithms: `terms`, from the values by observer.
+    void log_likelihoods(size_t share, const double *x, Scratch &scratch) const;
     void restore(size_t observer, const ClassGaussian &gaussian);
     size_t observer_of(int32_t feature, size_t guess);
     size_t add_observer(int32_t feature, bool is_nominal);
     Block &block_of(int32_t cls);
     const Block *find_block(size_t share) const;
     void widen(size_t n_observers);
+    void find_order();
     void clear_cell(Block &block, size_t observer) const;
-    bool watches(const int32_t *features, size_t n) const;
+    bool watches(const Row &row, const int32_t *features, size_t n) const;
+    bool learn_all(const Row &row, int32_t cls, double weight, Scratch &scratch);
     void learn_each(const int32_t *features, size_t n, const Row &row, int32_t cls, double weight,
                     const Schema &schema);
-    void update_gaussians(Block &block, size_t first, size_t last, const double *values,
-                          double weight);
-    void refresh(Block &block, size_t first, size_t last) const;
+    // The cells of the observers from `first` on.
+    GaussianColumns columns(Block &block, size_t first) const;
     double *column(Block &block, Column column) const {
         return block.cells.data() + static_cast<size_t>(column) * width_;
     }
@@ -234,6 +243,8 @@ class Leaf {
     }
 
     bool active_ = true;
+    // Whether `features_` are the first ones that are known, in the order of their ids.
+    bool is_in_order_ = true;
     std::vector<Share> shares_;
     // Observers in order of their first value; a null nominal is a numeric one.
     std::vector<int32_t> features_;

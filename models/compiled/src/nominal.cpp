@@ -14,7 +14,9 @@ bool NominalObserver::update(int32_t category, int32_t cls, double weight) {
     const bool is_new = counts.weights[at] == 0.0;
     if (is_new) counts.order.push_back(slot);
     counts.weights[at] += weight;
-    counts.whole = counts.whole && weight == std::floor(weight) && counts.sum < 0x1p52;
+    // Mostly it is 1, and floor may be a call.
+    const bool is_whole = weight == 1.0 || weight == std::floor(weight);
+    counts.whole = counts.whole && is_whole && counts.sum < 0x1p52;
     counts.sum = counts.whole ? counts.sum + weight : sum(counts);
     return is_new;
 }

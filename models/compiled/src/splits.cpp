@@ -27,12 +27,17 @@ double entropy(const Shares &shares) {
 // Each class's part below a threshold, from its Gaussian.
 class BinarySplitter {
    public:
-    explicit BinarySplitter(const std::vector<ClassGaussian> &gaussians) : gaussians_(gaussians) {
-        for (const ClassGaussian &g : gaussians) {
+    // For the observer of a leaf; used for one after the other, it takes its memory once.
+    void open(const Leaf &leaf, size_t observer) {
+        leaf.gaussians(observer, gaussians_);
+        sigmas_.clear();
+        for (const ClassGaussian &g : gaussians_) {
             const double variance = g.n > 1.0 ? g.s / (g.n - 1.0) : 0.0;
             sigmas_.push_back(variance > 0.0 ? python_sqrt(variance) : 0.0);
         }
     }
+
+    const std::vector<ClassGaussian> &gaussians() const { return gaussians_; }
 
     void split(double threshold, Shares &left, Shares &right) const {
         left.clear();
@@ -59,30 +64,33 @@ class BinarySplitter {
     }
 
     static const double kSqrtTwo;
-    const std::vector<ClassGaussian> &gaussians_;
+    std::vector<ClassGaussian> gaussians_;
     std::vector<double> sigmas_;
 };
 
 const double BinarySplitter::kSqrtTwo = std::sqrt(2.0);
 
-void suggest_numeric(const Leaf &leaf, size_t observer, const TreeRules &rules, const Merit &merit,
-                     Suggestion &best) {
-    std::vector<ClassGaussian> gaussians;
-    leaf.gaussians(observer, gaussians);
+// What a search takes memory for: both branches, and what splits an observer's classes.
+struct Search {
+    BinarySplitter splitter;
+    std::vector<Shares> after{2};
+};
+
+void suggest_numeric(const Leaf &leaf, size_t observer, const TreeRules &rules, Merit &merit,
+                     Search &search, Suggestion &best) {
+    search.splitter.open(leaf, observer);
     double low = kInfinity, high = -kInfinity;
-    for (const ClassGaussian &g : gaussians) {
+    for (const ClassGaussian &g : search.splitter.gaussians()) {
         low = std::min(low, g.min);
         high = std::max(high, g.max);
     }
     if (!(low < kInfinity)) return;
-    const BinarySplitter splitter(gaussians);
     const double bin = (high - low) / (rules.n_splits + 1.0);
-    std::vector<Shares> after(2);
     for (int32_t i = 1; i <= rules.n_splits; i++) {
         const double threshold = low + bin * i;
         if (!(low < threshold && threshold < high)) continue;
-        splitter.split(threshold, after[0], after[1]);
-        const double found = merit.of(after, 2);
+        search.splitter.split(threshold, search.after[0], search.after[1]);
+        const double found = merit.of(search.after);
         if (found > best.merit) {
             best = {found, SplitKind::kNumericBinary, leaf.feature(observer), threshold};
         }
@@ -142,13 +150,13 @@ Children split_by_category(const NominalObserver &nominal, const Feature &featur
 }
 
 void suggest_nominal(const Leaf &leaf, size_t observer, const TreeRules &rules,
-                     const Schema &schema, const Merit &merit, Suggestion &best) {
+                     const Schema &schema, Merit &merit, Search &search, Suggestion &best) {
     const NominalObserver &nominal = *leaf.nominal(observer);
     const int32_t id = leaf.feature(observer);
     const Feature &feature = schema.features[static_cast<size_t>(id)];
     if (!rules.binary_split) {
         const Children children = split_by_category(nominal, feature, schema);
-        best = {merit.of(children.shares, children.shares.size()), SplitKind::kNominalMultiway, id,
+        best = {merit.of(children.shares), SplitKind::kNominalMultiway, id,
                 0.0};
     }
     std::vector<int32_t> candidates = nominal.categories();
@@ -157,11 +165,10 @@ void suggest_nominal(const Leaf &leaf, size_t observer, const TreeRules &rules,
     for (size_t slot = 0; slot < nominal.categories().size(); slot++) {
         slot_of[static_cast<size_t>(nominal.categories()[slot])] = static_cast<int32_t>(slot);
     }
-    std::vector<Shares> after(2);
     for (const int32_t category : candidates) {
         const int32_t slot = slot_of[static_cast<size_t>(category)];
-        split_off(nominal, static_cast<size_t>(slot), after[0], after[1]);
-        const double found = merit.of(after, 2);
+        split_off(nominal, static_cast<size_t>(slot), search.after[0], search.after[1]);
+        const double found = merit.of(search.after);
         if (found > best.merit) {
             best = {found, SplitKind::kNominalBinary, id, static_cast<double>(category)};
         }
@@ -175,21 +182,23 @@ Merit::Merit(const TreeRules &rules, const Schema &schema, const Shares &before)
     if (rules.criterion == Criterion::kInfoGain) entropy_before_ = entropy(before);
 }
 
-double Merit::of(const std::vector<Shares> &after, size_t n) const {
+double Merit::of(const std::vector<Shares> &after) {
     double total = 0.0;
-    for (size_t i = 0; i < n; i++) total += sum(after[i]);
+    weights_.clear();
+    for (const Shares &branch : after) {
+        weights_.push_back(sum(branch));
+        total += weights_.back();
+    }
     size_t n_large = 0;
-    if (total > 0.0) {
-        for (size_t i = 0; i < n; i++) {
-            n_large += sum(after[i]) / total > rules_.min_branch_fraction;
-        }
+    for (const double weight : weights_) {
+        n_large += total > 0.0 && weight / total > rules_.min_branch_fraction;
     }
     if (n_large < 2) return -kInfinity;
     switch (rules_.criterion) {
         case Criterion::kInfoGain:
-            return info_gain(after, n);
+            return info_gain(after, total);
         case Criterion::kGini:
-            return gini(after, n);
+            return gini(after, total);
         case Criterion::kHellinger:
             break;
     }
@@ -201,22 +210,16 @@ double Merit::range() const {
     return std::log2(static_cast<double>(std::max<size_t>(n_classes_, 2)));
 }
 
-double Merit::info_gain(const std::vector<Shares> &after, size_t n) const {
-    double total = 0.0, weighted = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        const double weight = sum(after[i]);
-        total += weight;
-        weighted += weight * entropy(after[i]);
-    }
+double Merit::info_gain(const std::vector<Shares> &after, double total) const {
+    double weighted = 0.0;
+    for (size_t i = 0; i < after.size(); i++) weighted += weights_[i] * entropy(after[i]);
     return entropy_before_ - weighted / total;
 }
 
-double Merit::gini(const std::vector<Shares> &after, size_t n) const {
-    double total = 0.0;
-    for (size_t i = 0; i < n; i++) total += sum(after[i]);
+double Merit::gini(const std::vector<Shares> &after, double total) const {
     double impurity = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        const double weight = sum(after[i]);
+    for (size_t i = 0; i < after.size(); i++) {
+        const double weight = weights_[i];
         double of_branch = 1.0;
         if (weight != 0.0) {
             for (const Share &share : after[i]) {
@@ -257,18 +260,20 @@ double Merit::hellinger(const std::vector<Shares> &after) const {
 }
 
 std::vector<Suggestion> suggest_splits(const Leaf &leaf, const TreeRules &rules,
-                                       const Schema &schema, const Merit &merit) {
+                                       const Schema &schema, Merit &merit) {
     double greatest = 0.0;
     for (const Share &share : leaf.shares()) greatest = std::max(greatest, share.weight);
     if (greatest / leaf.total_weight() > rules.max_share_to_split) return {Suggestion()};
     std::vector<Suggestion> found;
     if (rules.merit_preprune) found.emplace_back();
+    found.reserve(leaf.n_observers() + 1);
+    Search search;
     for (size_t s = 0; s < leaf.n_observers(); s++) {
         found.emplace_back();
         if (leaf.nominal(s) == nullptr) {
-            suggest_numeric(leaf, s, rules, merit, found.back());
+            suggest_numeric(leaf, s, rules, merit, search, found.back());
         } else {
-            suggest_nominal(leaf, s, rules, schema, merit, found.back());
+            suggest_nominal(leaf, s, rules, schema, merit, search, found.back());
         }
     }
     return found;
@@ -284,9 +289,9 @@ Children children_of(const Leaf &leaf, const Suggestion &split, const Schema &sc
     Children children;
     children.shares.resize(2);
     if (split.kind == SplitKind::kNumericBinary) {
-        std::vector<ClassGaussian> gaussians;
-        leaf.gaussians(observer, gaussians);
-        BinarySplitter(gaussians).split(split.value, children.shares[0], children.shares[1]);
+        BinarySplitter splitter;
+        splitter.open(leaf, observer);
+        splitter.split(split.value, children.shares[0], children.shares[1]);
     } else {
         const NominalObserver &nominal = *leaf.nominal(observer);
         const auto &codes = nominal.categories();

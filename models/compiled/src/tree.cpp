@@ -9,12 +9,20 @@ namespace driftline {
 void Tree::predict(const Row &row, std::vector<double> &proba) {
     for (const int32_t cls : classes_) proba[static_cast<size_t>(cls)] = 0.0;
     if (root_ < 0) return;
-    const int32_t at = seen_leaf_ >= 0 ? seen_leaf_ : find_leaf(root_, row);
-    vote(at, row, votes_);
+    const int32_t at = see_leaf(row);
+    const std::vector<double> &votes = vote(at, row);
     const std::vector<Share> &shares = leaf(at).shares();
-    for (size_t i = 0; i < votes_.size(); i++) {
-        proba[static_cast<size_t>(shares[i].cls)] = votes_[i];
+    for (size_t i = 0; i < votes.size(); i++) {
+        proba[static_cast<size_t>(shares[i].cls)] = votes[i];
     }
+}
+
+int32_t Tree::see_leaf(const Row &row) {
+    if (seen_leaf_ < 0) {
+        seen_leaf_ = find_leaf(root_, row, was_by_tests_);
+        has_bayes_ = false;
+    }
+    return seen_leaf_;
 }
 
 int32_t Tree::predict_class(const Row &row) {
@@ -31,8 +39,8 @@ int32_t Tree::predict_class(const Row &row) {
 
 void Tree::attribute(const Row &row, int32_t cls, double times, Attribution &found) {
     if (root_ < 0) return;
-    vote(find_leaf(root_, row), row, votes_);
-    if (!(std::accumulate(votes_.begin(), votes_.end(), 0.0) > 0.0)) return;
+    const std::vector<double> &votes = vote(see_leaf(row), row);
+    if (!(std::accumulate(votes.begin(), votes.end(), 0.0) > 0.0)) return;
     found.votes += times;
     const int32_t at = credit_way(row, share_of(cls), times, found);
     credit_leaf(at, row, cls, times, found);
@@ -46,7 +54,7 @@ void Tree::credit_leaf(int32_t at, const Row &row, int32_t cls, double times,
 
 void Tree::trace(const Row &row) {
     if (root_ < 0) return;
-    const int32_t at = seen_leaf_ >= 0 ? seen_leaf_ : find_leaf(root_, row);
+    const int32_t at = see_leaf(row);
     if (!votes_by_bayes(leaf(at))) return;
     leaf(at).touch(row);
     settle(at);
@@ -55,7 +63,7 @@ void Tree::trace(const Row &row) {
 void Tree::learn(const Row &row, int32_t cls, double weight) {
     begin_learning(cls, weight);
     bool by_tests;
-    const int32_t at = reach_leaf(row, by_tests);
+    const int32_t at = learning_leaf(row, by_tests);
     learn_leaf(at, row, cls, weight);
     if (by_tests && is_due(at)) {
         const double weight_seen = leaf(at).total_weight();
@@ -66,14 +74,23 @@ void Tree::learn(const Row &row, int32_t cls, double weight) {
     keep_within_budget();
 }
 
-void Tree::vote(int32_t at, const Row &row, std::vector<double> &votes) {
+// Where tests alone have led a row that was predicted for, it is learned; the way needs walking again
+// where nodes on it are to forget their masses.
+int32_t Tree::learning_leaf(const Row &row, bool &by_tests) {
+    if (seen_leaf_ < 0 || !was_by_tests_ || !masses_.empty()) return reach_leaf(row, by_tests);
+    by_tests = true;
+    return seen_leaf_;
+}
+
+const std::vector<double> &Tree::vote(int32_t at, const Row &row) {
     if (!votes_by_bayes(leaf(at))) {
-        leaf(at).majority(votes);
+        leaf(at).majority(votes_);
     } else if (bayes(at, row)) {
-        votes = bayes_votes_;
+        return bayes_votes_;
     } else {
-        votes.clear();
+        votes_.clear();
     }
+    return votes_;
 }
 
 bool Tree::votes_by_bayes(const Leaf &leaf) const {
@@ -92,7 +109,7 @@ bool Tree::votes_by_bayes(const Leaf &leaf) const {
 bool Tree::bayes(int32_t at, const Row &row) {
     if (seen_leaf_ != at) {
         seen_leaf_ = at;
-        has_bayes_ = false;
+        has_bayes_ = was_by_tests_ = false;
     }
     if (!has_bayes_) {
         bayes_says_ = leaf(at).naive_bayes(row, bayes_votes_, scratch_);
@@ -119,8 +136,9 @@ void Tree::learn_leaf(int32_t at, const Row &row, int32_t cls, double weight) {
             return best >= 0 && here.shares()[static_cast<size_t>(best)].cls == cls;
         };
         here.majority(votes_);
-        if (votes_.empty() || is_right(votes_)) here.mc_correct_weight += weight;
-        if (bayes(at, row) && is_right(bayes_votes_)) here.nb_correct_weight += weight;
+        // Added in any case: what is right is hard to foretell, so a branch would cost more.
+        here.mc_correct_weight += votes_.empty() || is_right(votes_) ? weight : 0.0;
+        here.nb_correct_weight += bayes(at, row) && is_right(bayes_votes_) ? weight : 0.0;
         here.touch(row);
     } else if (is_watched_ || (rules().leaf_prediction == LeafPrediction::kNaiveBayes &&
                                here.total_weight() >= rules().nb_threshold)) {
@@ -135,7 +153,7 @@ void Tree::learn_leaf(int32_t at, const Row &row, int32_t cls, double weight) {
 bool Tree::attempt_to_split(int32_t at, int32_t place) {
     Leaf &here = leaf(at);
     if (here.is_pure()) return false;
-    const Merit merit(rules(), context_->schema, here.shares());
+    Merit merit(rules(), context_->schema, here.shares());
     const std::vector<Suggestion> found = suggest_splits(here, rules(), context_->schema, merit);
     if (found.empty()) return false;
     // As after River's stable sort: the last of the greatest, and the last of the rest.

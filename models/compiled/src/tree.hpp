@@ -44,8 +44,8 @@ class Tree : public TreeShape<Leaf, TreeContext> {
     }
 
    protected:
-    // Votes of a leaf as River's HoeffdingTreeClassifier has them, by share.
-    void vote(int32_t at, const Row &row, std::vector<double> &votes);
+    // Votes of a leaf as River's HoeffdingTreeClassifier has them, by share; until the next call.
+    const std::vector<double> &vote(int32_t at, const Row &row);
     bool votes_by_bayes(const Leaf &leaf) const;
     // What naive Bayes says at a leaf, computed once a row; false if nothing.
     bool bayes(int32_t at, const Row &row);
@@ -77,12 +77,17 @@ class Tree : public TreeShape<Leaf, TreeContext> {
     // Shared by the prediction for a row and the learning of it.
     bool has_bayes_ = false;
     bool bayes_says_ = false;
+    // Whether tests alone have led to the leaf that was seen.
+    bool was_by_tests_ = false;
     std::vector<double> bayes_votes_;
     std::vector<double> votes_;
     std::vector<double> proba_;
     Scratch scratch_;
 
    private:
+    // The leaf that a row is predicted by.
+    int32_t see_leaf(const Row &row);
+    int32_t learning_leaf(const Row &row, bool &by_tests);
     void split(int32_t at, int32_t place, const Suggestion &decision);
 };
 

@@ -146,7 +146,11 @@ template <class LeafType, class ContextType> class TreeShape {
     int32_t step(const Node &node, const Row &row) const;
     int32_t most_common(const Node &node) const;
     // River's `traverse(until_leaf=True)`: where a step fails, along the most common path.
-    int32_t find_leaf(int32_t at, const Row &row) const;
+    int32_t find_leaf(int32_t at, const Row &row, bool &by_tests) const;
+    int32_t find_leaf(int32_t at, const Row &row) const {
+        bool by_tests;
+        return find_leaf(at, row, by_tests);
+    }
     double total_weight(int32_t at) const;
 
     // What is below the node changes; it is called for every node on the way of what is learned.
@@ -362,9 +366,12 @@ int32_t TreeShape<LeafType, ContextType>::most_common(const Node &node) const {
 }
 
 template <class LeafType, class ContextType>
-int32_t TreeShape<LeafType, ContextType>::find_leaf(int32_t at, const Row &row) const {
+int32_t TreeShape<LeafType, ContextType>::find_leaf(int32_t at, const Row &row,
+                                                    bool &by_tests) const {
+    by_tests = true;
     while (!node(at).is_leaf()) {
         const int32_t next = step(node(at), row);
+        by_tests &= next >= 0;
         at = next >= 0 ? next : most_common(node(at));
     }
     return at;

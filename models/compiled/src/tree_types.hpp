@@ -106,7 +106,9 @@ template <class KindType, class ContextType> struct TreesModel {
     // One row by itself, which may be the last one again.
     Row lone_row() {
         const Row row = events.row(0);
-        if (!last.is(row, context.schema.features.size())) kind.learner.forget_row();
+        if (!events.repeats() && !last.is(row, context.schema.features.size())) {
+            kind.learner.forget_row();
+        }
         return row;
     }
 };

@@ -86,7 +86,8 @@ template <class Kind> struct Model : TreesModel<Kind, TreeContext> {
         proba.resize(context.schema.classes.size());
         if constexpr (Kind::kIsSingle) {
             kind.learner.predict(row, proba);
-            order = kind.learner.classes();
+            const Ids &classes = kind.learner.classes();
+            if (order != classes) order = classes;
         } else {
             kind.learner.predict(row, proba, order);
         }
