@@ -73,8 +73,7 @@ class RecordReader:
         )
         harden(self._consumer._client)
         await self._consumer.start()
-        if self._rest:
-            rest_after_fetches(self._consumer._fetcher, self._rest)
+        rest_after_fetches(self._consumer._fetcher, self._rest)
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -129,11 +128,15 @@ def rest_after_fetches(fetcher: Any, rest: float) -> None:
     next_at: dict[int, float] = {}
 
     async def rest_and_ask(assignment: Any, node: int, request: Any) -> Any:
-        early = next_at.get(node, 0.0) - now()
-        if early > 0:
-            await asyncio.sleep(early)
         try:
+            early = next_at.get(node, 0.0) - now()
+            if early > 0:
+                await asyncio.sleep(early)
             return await ask(assignment, node, request)
+        except asyncio.CancelledError:
+            # Given up. Who cancels it awaits it then, and takes no cancellation for an answer:
+            # aiokafka sees to that itself, but not while it waits after an error.
+            return False
         finally:
             next_at[node] = now() + rest
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from stream.record_reader import rest_after_fetches
 
 REST_S = 0.02
@@ -19,6 +21,8 @@ class FakeFetcher:
         self.asked.append((node, asyncio.get_running_loop().time()))
         if request == "fail":
             raise ConnectionError
+        if request == "back off":
+            await asyncio.Event().wait()
         return True
 
 
@@ -41,3 +45,20 @@ def test_a_broker_is_asked_again_after_a_rest_and_others_at_once() -> None:
     assert at_once - first < REST_S
     assert second - first >= REST_S
     assert third - second >= REST_S
+
+
+@pytest.mark.parametrize("request_", ["records", "back off"])
+def test_a_fetch_that_is_given_up_ends_quietly(request_: str) -> None:
+    """At rest, and while aiokafka waits after an error: a consumer that stops awaits its fetches."""
+
+    async def run() -> bool:
+        fetcher = FakeFetcher()
+        rest_after_fetches(fetcher, 60.0 if request_ == "records" else 0.0)
+        await fetcher._proc_fetch_request(None, 1, "records")
+        fetch = asyncio.create_task(fetcher._proc_fetch_request(None, 1, request_))
+        await asyncio.sleep(0)
+        assert not fetch.done()
+        fetch.cancel()
+        return await fetch
+
+    assert asyncio.run(run()) is False
