@@ -49,7 +49,7 @@ def test_a_broker_is_asked_again_after_a_rest_and_others_at_once() -> None:
 
 @pytest.mark.parametrize("request_", ["records", "back off"])
 def test_a_fetch_that_is_given_up_ends_quietly(request_: str) -> None:
-    """At rest, and while aiokafka waits after an error: a consumer that stops awaits its fetches."""
+    """At rest, or while aiokafka waits after an error: who stops the consumer awaits it."""
 
     async def run() -> bool:
         fetcher = FakeFetcher()
