@@ -114,6 +114,8 @@ class LaneConsumer(driver.Consumer):
             async with asyncio.TaskGroup() as draining:
                 for reader in self._readers:
                     draining.create_task(self._drain(reader, fetcher))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # The first is what stopped the others.
         except asyncio.CancelledError:
             # In a rebalance Faust takes this for a crash, also of a worker that is told to stop.
             if not self.app.should_stop:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import TopicAuthorizationFailedError
 from faust.types import TP
 
 from stream.batching import batch_scheduler
@@ -111,3 +112,19 @@ def test_what_was_read_waits_for_the_flow_and_is_dropped_after_a_seek(
         return consumer.delivered
 
     assert asyncio.run(run()) == delivered
+
+
+def test_what_a_reader_fails_with_is_told_as_it_is() -> None:
+    """And the other readers are stopped."""
+
+    class FailingReader(FakeReader):
+        async def fetch(self) -> Fetched:
+            raise TopicAuthorizationFailedError("events")
+
+    async def run() -> None:
+        app = SimpleNamespace(should_stop=False, readers=[FakeReader(), FailingReader()])
+        with pytest.raises(TopicAuthorizationFailedError):
+            await IdleConsumer(app)._drain_messages(SimpleNamespace(should_stop=False))
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
