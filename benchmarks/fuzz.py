@@ -154,7 +154,7 @@ class Estimator(Calls):
             self._model.learn_one(x, self._label())
 
     def _predict_before(self, x: Any) -> None:
-        """Predict for what is learned next, as a worker does; it may change in between."""
+        """Predict for what is learned next; it may change in between."""
         self._model.predict_one(x)
         if self._rng.random() < 0.2:
             x[self._rng.choice(["a", "b"])] = self._rng.gauss(0.0, 1.0)

@@ -31,6 +31,7 @@ so both give the same.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -152,7 +153,7 @@ def _shares(said: Sequence[float], errors: Sequence[float], model: Any) -> list[
     return [(math.fsum(errors) - error) / scale / n for error in errors]
 
 
-class _Explainer:
+class _Explainer(ABC):
     """Explains trees of River's as they stand now; make another one after they have learned."""
 
     def __init__(self, model: Any) -> None:
@@ -161,12 +162,13 @@ class _Explainer:
         # stands still.
         self._masses: dict[int, tuple[float, float]] = {}
 
+    @abstractmethod
     def explain(self, x: Features) -> Told:
         """Explain what the trees say of one event."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _seen(self, leaf: Any) -> tuple[float, float]:
-        raise NotImplementedError
+        """Give what a leaf has seen: of positives or targets, added up, and of all."""
 
     def _credit_splits(
         self, path: Sequence[Any], x: Features, times: float, contributions: dict[str, float]

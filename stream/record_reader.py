@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import fetcher as aiokafka_fetcher
 from faust.types import TP
 
 from stream.hardening import harden
@@ -27,7 +27,7 @@ STOP_POLL_MS = 1000
 Fetched = Mapping[TopicPartition, list[Any]]
 
 
-class ParsedRecords(fetcher.PartitionRecords):
+class ParsedRecords(aiokafka_fetcher.PartitionRecords):
     """The records of a fetch as the parser gives them: all that a `stream.ports.Record` has."""
 
     def _consumer_record(self, tp: TopicPartition, record: Any) -> Any:
@@ -35,7 +35,7 @@ class ParsedRecords(fetcher.PartitionRecords):
 
 
 # The fetcher has no other place to say so. The logs that this process reads want no more either.
-fetcher.PartitionRecords = ParsedRecords
+aiokafka_fetcher.PartitionRecords = ParsedRecords
 
 
 class RecordReader:
@@ -99,7 +99,9 @@ class RecordReader:
     def highwater(self, tp: TP) -> int | None:
         """Give the offset after the partition's last record, as the last fetch told it."""
         consumer = self._consumer_of(tp)
-        highwater: int | None = consumer and consumer.highwater(TopicPartition(*tp))
+        if consumer is None:
+            return None
+        highwater: int | None = consumer.highwater(TopicPartition(*tp))
         return highwater
 
     def _consumer_of(self, tp: TP) -> AIOKafkaConsumer | None:

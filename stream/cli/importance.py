@@ -13,7 +13,7 @@ from stream.cli.errors import CommandError
 from stream.cli.store import ask_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from models.importance import Means
     from models.stores.redis import RedisStore
@@ -113,7 +113,7 @@ async def _read(store: RedisStore) -> dict[int, Means]:
     return found
 
 
-def _pooled(told: Any) -> Means | None:
+def _pooled(told: Iterable[Means]) -> Means | None:
     from models.importance import pool
 
     return pool(told)

@@ -17,7 +17,6 @@ import kafka
 import kafka.admin
 import pytest
 
-from stream.embedded import EmbeddedKafka
 from tests.waiting import eventually
 
 # The embedded broker lets a member join only after half its session timeout, so it is short here.
@@ -246,21 +245,6 @@ class AioKafka:
             for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 records += [(record.key, record.value) for record in batch]
         return records
-
-
-@pytest.fixture(scope="module")
-def embedded() -> Iterator[str]:
-    """Address of an embedded broker."""
-    with EmbeddedKafka() as server:
-        yield server.bootstrap
-
-
-@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.real)])
-def bootstrap(request: pytest.FixtureRequest) -> str:
-    """Address of one broker, then of the other."""
-    fixture = "embedded" if request.param == "embedded" else "kafka"
-    address: str = request.getfixturevalue(fixture)
-    return address
 
 
 @pytest.fixture(params=["kafka-python", "aiokafka"])

@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.types import TP
 
-from stream.embedded import EmbeddedKafka
 from stream.record_reader import RecordReader, RecordReaders
 
 N_RECORDS = 10
 DEADLINE_S = 30.0
 
 Offsets = dict[TP, list[int]]
-
-
-@pytest.fixture(scope="module")
-def embedded() -> Iterator[str]:
-    """Address of an embedded broker."""
-    with EmbeddedKafka() as server:
-        yield server.bootstrap
-
-
-@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.real)])
-def bootstrap(request: pytest.FixtureRequest) -> str:
-    """Address of one broker, then of the other."""
-    name = "embedded" if request.param == "embedded" else "kafka"
-    address: str = request.getfixturevalue(name)
-    return address
 
 
 class Logs:

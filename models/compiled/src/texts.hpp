@@ -10,7 +10,8 @@
 namespace driftline {
 
 // Short texts of ASCII with a code each, in front of the Names that know all: what has the same place
-// here takes that from the other.
+// here takes that from the other. At most some 30 KB a feature, which are not in the model's budget: a
+// prediction fills it as well, and what is learned must not depend on who asked.
 class UsualTexts {
    public:
     static constexpr int kUnknown = -1;
